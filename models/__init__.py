@@ -1,0 +1,1 @@
+"""Model bundles and their cards (data, no code)."""
