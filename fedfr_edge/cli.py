@@ -187,6 +187,11 @@ def _default_text(field: dataclasses.Field[Any], many: bool) -> str:
     return f"{repeat}  [default: {shown}]"
 
 
+def _print_version(context: click.Context) -> None:
+    click.echo(f"fedfr-edge {fedfr_edge.__version__}")
+    context.exit()
+
+
 application = _LazyGroup(
     COMMANDS,
     name="fedfr",
@@ -201,9 +206,7 @@ application.params.append(
         expose_value=False,
         is_eager=True,
         help="Print the version and exit.",
-        callback=lambda context, _, value: (
-            (click.echo(f"fedfr-edge {fedfr_edge.__version__}"), context.exit()) if value else None
-        ),
+        callback=lambda context, _, value: _print_version(context) if value else None,
     )
 )
 

@@ -48,18 +48,17 @@ class Face:
 
 
 class Encoder(Protocol):
-    """Anything that turns aligned faces into embeddings: a torch model, an exported file.
-
-    Attributes:
-        name: what to call it in tables.
-        dim: the embedding's length d.
-    """
+    """Anything that turns aligned faces into embeddings: a torch model, an exported file."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What to call it in tables."""
+        ...
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The embedding's length d."""
+        ...
 
     def embed(self, faces: AlignedFaces) -> Embeddings:
         """Embed ``uint8 (n, 112, 112, 3)`` RGB faces as ``float32 (n, d)`` unit rows (n may be 0)."""
