@@ -1,0 +1,1 @@
+"""Readers: folders of photographs or of aligned faces into an aligned-face store."""

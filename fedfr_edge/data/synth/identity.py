@@ -1,0 +1,284 @@
+"""What stays the same in every photograph of one person: shape, colours, hair, marks.
+
+Lengths are in head units: 1 is half the height of an average head (about 11.5 cm). The head's own
+axes are x to the right of a viewer who faces it, y down, z towards that viewer; the origin lies
+between the eyes, in the middle of the head. Colours are linear RGB, 0…1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .seeds import stream
+from .shapes import Array
+
+MARKS = 6
+"""Most moles that one face can have."""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The fixed parameters of ``n`` people; every field is float32 ``(n,)`` unless noted.
+
+    A field's name says what it is; :func:`identity_parameters` gives the ranges.
+    """
+
+    # Skull and flesh
+    face_width: Array
+    cranium: Array
+    jaw: Array
+    chin: Array
+    chin_power: Array
+    face_length: Array
+    depth: Array
+    brow_ridge: Array
+    cheekbone: Array
+    chin_knob: Array
+    fold: Array
+    ear_size: Array
+    ear_out: Array
+    neck: Array
+    shoulders: Array
+    # Eyes and brows
+    eye_x: Array
+    eye_width: Array
+    eye_open: Array
+    eye_tilt: Array
+    eye_socket: Array
+    lid_crease: Array
+    lid_dark: Array
+    lash: Array
+    bags: Array
+    iris_radius: Array
+    iris: Array  # (n, 3)
+    brow_y: Array
+    brow_thick: Array
+    brow_long: Array
+    brow_arch: Array
+    brow_tilt: Array
+    brow_dense: Array
+    brow_join: Array
+    # Nose
+    nose_y: Array
+    nose_high: Array
+    nose_wide: Array
+    bridge_wide: Array
+    bridge_bump: Array
+    tip_size: Array
+    nose_skew: Array
+    nostril: Array
+    # Mouth
+    mouth_y: Array
+    mouth_wide: Array
+    lip_upper: Array
+    lip_lower: Array
+    lip_bow: Array
+    lip_tilt: Array
+    lips: Array  # (n, 3)
+    # Skin and its marks
+    skin: Array  # (n, 3)
+    flush: Array
+    freckles: Array
+    age: Array
+    gloss: Array
+    grain_shift: Array  # (n, 2), 0…1: where in the noise pictures this person's skin and hair lie
+    moles: Array  # (n, MARKS, 4): x, y, radius, strength
+    patch: Array  # (n, 5): x, y, half width, half height, strength (birthmark)
+    scar: Array  # (n, 5): x, y, angle, half length, strength
+    # Hair
+    hair: Array  # (n, 3)
+    bald: Array
+    hair_line: Array
+    recede: Array
+    peak: Array
+    parting: Array
+    fringe: Array
+    fringe_x: Array
+    fringe_wide: Array
+    side_line: Array
+    side_start: Array
+    top_volume: Array
+    side_volume: Array
+    curl: Array
+    long_hair: Array
+    beard: Array  # (n, 3)
+    moustache: Array
+    goatee: Array
+    cheeks_beard: Array
+
+    def __len__(self) -> int:
+        return len(self.face_width)
+
+
+def identity_parameters(seed: int, index: int) -> Identities:
+    """The person number ``index`` of the set ``seed``: a batch of one (``n`` = 1).
+
+    Shape parameters are drawn evenly from their range, not from a bell curve: few people look like
+    the average face, which is what lets a few hundred of them be told apart.
+
+    Raises:
+        DataError: a negative number.
+    """
+    rng = stream(seed, "identity", index)
+
+    def even(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    def sometimes(share: float, low: float, high: float) -> float:
+        """A value in the range for that share of people, 0 for the others."""
+        present, value = rng.random() < share, rng.uniform(low, high)
+        return float(value) if present else 0.0
+
+    build = rng.random()  # 0…1; ties features that go together: brows, jaw, hair length, beard
+    tone = rng.random()  # 0 the lightest skin, 1 the darkest
+    years = rng.random()
+    values: dict[str, object] = {
+        "face_width": even(0.58, 0.78),
+        "cranium": even(0.93, 1.06),
+        "jaw": even(0.72, 0.90) + 0.06 * build,
+        "chin": even(0.40, 0.66) + 0.06 * build,
+        "chin_power": even(2.6, 6.5),
+        "face_length": even(0.90, 1.10),
+        "depth": even(0.76, 0.92),
+        "brow_ridge": even(0.0, 0.03) + 0.03 * build,
+        "cheekbone": even(0.0, 0.07),
+        "chin_knob": even(0.0, 0.08),
+        "fold": even(0.1, 0.7) + 0.6 * years,
+        "ear_size": even(0.8, 1.25),
+        "ear_out": even(0.0, 0.09),
+        "neck": even(0.33, 0.43) + 0.07 * build,
+        "shoulders": even(1.25, 1.55) + 0.25 * build,
+        "eye_x": even(0.245, 0.33),
+        "eye_width": even(0.108, 0.158),
+        "eye_open": even(0.060, 0.118),
+        "eye_tilt": even(-0.22, 0.22),
+        "eye_socket": even(0.0, 0.06),
+        "lid_crease": even(0.012, 0.055),
+        "lid_dark": even(0.0, 0.5),
+        "lash": even(0.35, 1.0),
+        "bags": even(0.0, 0.5) * (0.4 + 0.6 * years),
+        "iris_radius": even(0.046, 0.060),
+        "brow_y": even(0.135, 0.215),
+        "brow_thick": even(0.016, 0.036) + 0.022 * build,
+        "brow_long": even(0.8, 1.25),
+        "brow_arch": even(-0.01, 0.085),
+        "brow_tilt": even(-0.25, 0.25),
+        "brow_dense": even(0.35, 1.0),
+        "brow_join": sometimes(0.15, 0.3, 1.0),
+        "nose_y": even(0.29, 0.41),
+        "nose_high": even(0.13, 0.25),
+        "nose_wide": even(0.085, 0.165),
+        "bridge_wide": even(0.035, 0.075),
+        "bridge_bump": even(-0.03, 0.05),
+        "tip_size": even(0.045, 0.085),
+        "nose_skew": even(-0.025, 0.025),
+        "nostril": even(0.6, 1.3),
+        "mouth_y": even(0.575, 0.685),
+        "mouth_wide": even(0.175, 0.285),
+        "lip_upper": even(0.022, 0.075),
+        "lip_lower": even(0.035, 0.095),
+        "lip_bow": even(0.0, 0.9),
+        "lip_tilt": even(-0.035, 0.035),
+        "flush": even(0.0, 0.5),
+        "freckles": sometimes(0.22, 0.3, 1.0) * (1 - 0.7 * tone),
+        "age": years,
+        "gloss": even(0.05, 0.35),
+        "grain_shift": rng.random(2),
+        "moles": _moles(rng),
+        "patch": [even(-0.45, 0.45), even(-0.5, 0.8), even(0.04, 0.16), even(0.04, 0.16), sometimes(0.12, 0.35, 0.8)],
+        "scar": [even(-0.4, 0.4), even(-0.45, 0.8), even(0, np.pi), even(0.06, 0.18), sometimes(0.15, 0.5, 1.0)],
+    }
+    values["skin"] = _skin_colour(rng, tone)
+    values["lips"] = _lip_colour(rng, tone, build)
+    values["iris"] = _pick(rng, EYE_COLOURS, [3, 3, 2, 2, 3, 2] if tone < 0.55 else [6, 5, 1, 0.3, 0.3, 0.2])
+    hair = _pick(rng, HAIR_COLOURS, [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years] if tone < 0.55 else [9, 5, 1, 1, 0.5, 0.2, 0.1, 2 * years, years])
+    values["hair"] = hair
+    values["beard"] = hair * even(0.6, 1.1)
+    values.update(_hair_style(rng, build, years))
+    return Identities(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})  # type: ignore[arg-type]
+
+
+def stack(people: Sequence[Identities]) -> Identities:
+    """Several batches of people as one."""
+    return Identities(
+        **{field.name: np.concatenate([getattr(p, field.name) for p in people]) for field in fields(Identities)}
+    )
+
+
+EYE_COLOURS = ["2a1a14", "4a2e1c", "6e5428", "56703e", "4f7fae", "7d8c94"]
+"""Dark brown, brown, hazel, green, blue, grey (sRGB)."""
+
+HAIR_COLOURS = ["16130f", "2e2019", "59402c", "6e3322", "ad8a55", "d4b886", "a14f22", "8d8b88", "d0cdc8"]
+"""Black, dark brown, brown, auburn, dark blond, blond, red, grey, white (sRGB)."""
+
+
+def linear(colour: str) -> Array:
+    """``"rrggbb"`` to linear RGB, (3,), with the renderer's tone curve (the square)."""
+    encoded = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255
+    return encoded * encoded
+
+
+def _pick(rng: np.random.Generator, palette: list[str], weights: list[float]) -> Array:
+    share = np.asarray(weights) / np.sum(weights)
+    colour = linear(palette[int(rng.choice(len(palette), p=share))])
+    return np.asarray(colour * rng.uniform(0.75, 1.3, 3) * rng.uniform(0.75, 1.25), np.float32)
+
+
+def _skin_colour(rng: np.random.Generator, tone: float) -> Array:
+    # Melanin absorbs: its effect adds up in the logarithm, and is strongest in the blue.
+    light, dark = np.log(linear("f2d0b8")), np.log(linear("5c3a29"))
+    warm = rng.uniform(-0.16, 0.16) * np.array([1.0, -0.1, -1.1])
+    red = rng.uniform(-0.10, 0.10) * np.array([0.7, -1.0, -0.4])
+    return np.asarray(np.exp(light + (dark - light) * tone**1.15 + warm + red), np.float32)
+
+
+def _lip_colour(rng: np.random.Generator, tone: float, build: float) -> Array:
+    natural = np.log(linear("c4786e")) * (1 - tone) + np.log(linear("6a3a34")) * tone
+    painted = np.log(linear(["a3242e", "c2185b", "7b2d3f", "d4646c"][int(rng.integers(4))]))
+    share = rng.uniform(0.4, 0.9) if rng.random() < 0.55 * (1 - build) else 0.0
+    colour = natural + (painted - natural) * share + rng.uniform(-0.15, 0.15, 3)
+    return np.asarray(np.exp(colour), np.float32)
+
+
+def _moles(rng: np.random.Generator) -> Array:
+    count = int(rng.choice(5, p=[0.25, 0.3, 0.2, 0.15, 0.1]))
+    moles = np.zeros((MARKS, 4), np.float32)
+    for mole in moles[:count]:
+        mole[:] = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.9), rng.uniform(0.014, 0.032), rng.uniform(0.5, 0.95)
+    moles[count:, 2] = 0.02
+    return moles
+
+
+def _hair_style(rng: np.random.Generator, build: float, years: float) -> dict[str, object]:
+    def even(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    long = rng.random() < 0.9 - 0.8 * build
+    bald = rng.random() < 0.18 * build * (0.5 + years)
+    curl = even(0.5, 1.0) if rng.random() < 0.35 else even(0.0, 0.2)
+    afro = curl > 0.7 and rng.random() < 0.4
+    fringe = rng.random() < (0.45 if long else 0.3)
+    bearded = rng.random() < 0.65 * build
+    full = bearded and rng.random() < 0.5
+    return {
+        "bald": float(bald),
+        "hair_line": even(0.46, 0.72),
+        "recede": even(0.0, 0.22) * build * (0.5 + years),
+        "peak": even(-0.02, 0.09),
+        "parting": even(-0.35, 0.35),
+        "fringe": even(0.12, 0.36) if fringe else 0.0,
+        "fringe_x": even(-0.5, 0.5),
+        "fringe_wide": even(0.35, 0.9),
+        "side_line": 1.6 if long else even(-0.12, 0.28),
+        "side_start": even(0.82, 1.15) if long else even(0.98, 1.25),
+        "top_volume": even(0.22, 0.42) if afro else even(0.03, 0.2),
+        "side_volume": even(0.2, 0.4) if afro else (even(0.05, 0.16) if long else even(0.01, 0.09)),
+        "curl": curl,
+        "long_hair": even(0.75, 1.9) if long and not afro else 0.0,
+        "moustache": even(0.4, 1.0) if bearded and rng.random() < 0.75 else 0.0,
+        "goatee": even(0.5, 1.0) if bearded and (full or rng.random() < 0.6) else 0.0,
+        "cheeks_beard": even(0.35, 1.0) if full else 0.0,
+    }

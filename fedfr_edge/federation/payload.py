@@ -1,0 +1,347 @@
+"""What travels between server and clients, and the guard that stands at both doors.
+
+Θ is packed into one flat float32 array and one flat int64 array, Φ stays one float32 array: the cost of
+a message in Flower is per array, not per byte. The order inside the flat arrays is that of the
+network's state dict; both sides work it out from the backbone's spec, and compare its hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from torch import Tensor
+
+from fedfr_edge.config import as_dict, resolve
+from fedfr_edge.errors import ConfigError, PayloadError
+from fedfr_edge.train.backbones.backbone import Backbone
+from fedfr_edge.train.backbones.spec import BackboneSpec
+from fedfr_edge.train.checkpoint import GlobalModel
+from fedfr_edge.train.client import METRICS, ClientUpdate
+from fedfr_edge.train.config import TrainConfig
+
+FLAT, INTS, PHI = "theta/flat", "theta/ints", "phi"
+"""The arrays of every message: Θ's float32 entries, Θ's int64 entries, Φ."""
+
+FORMAT = 1
+_KEY_OF = {"float32": FLAT, "int64": INTS}
+_INSTRUCTION_TYPES = {
+    "format": int,
+    "server-round": int,
+    "federation": str,
+    "seed": int,
+    "layout": str,
+    "spec": str,
+    "settings": str,
+    "metadata": str,
+}
+# numpy's header of a small array; a longer one has room for something that is not the array.
+_NPY_HEADER = 128
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each tensor of Θ lies in the packed arrays.
+
+    Attributes:
+        entries: (name, dtype, shape) of Θ's tensors, in the order of the state dict; dtype is
+            ``float32`` or ``int64`` (BatchNorm's counters).
+        proxies: shape (Kg, d) of Φ.
+    """
+
+    entries: tuple[tuple[str, str, tuple[int, ...]], ...]
+    proxies: tuple[int, int]
+
+    @classmethod
+    def of(cls, spec: BackboneSpec, classes: int) -> Layout:
+        """The layout of a backbone with ``classes`` public identities, without allocating weights.
+
+        Raises:
+            PayloadError: the backbone has a tensor that is neither float32 nor int64.
+        """
+        return cls(_entries(spec), (classes, spec.dim))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over all names, dtypes and shapes in their order."""
+        return hashlib.sha256(json.dumps([self.entries, self.proxies]).encode()).hexdigest()
+
+    def expected(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Key -> (dtype, shape) of the packed arrays."""
+        sizes = {dtype: 0 for dtype in _KEY_OF}
+        for _, dtype, shape in self.entries:
+            sizes[dtype] += math.prod(shape)
+        packed: dict[str, tuple[str, tuple[int, ...]]] = {
+            _KEY_OF[dtype]: (dtype, (size,)) for dtype, size in sizes.items()
+        }
+        return packed | {PHI: ("float32", self.proxies)}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What the server asks of a client for one round.
+
+    Attributes:
+        round: the server's number of the round, from 1; it is authoritative.
+        federation: id of the federation, which owns the client's private state.
+        seed: the run's seed.
+        settings: hyper-parameters.
+        model: Θ and Φ at the start of the round.
+    """
+
+    round: int
+    federation: str
+    seed: int
+    settings: TrainConfig
+    model: GlobalModel
+
+
+def pack(layout: Layout, backbone: Mapping[str, Tensor], proxies: Tensor) -> Arrays:
+    """Θ and Φ as the three arrays of :meth:`Layout.expected`, bit for bit.
+
+    Raises:
+        PayloadError: a tensor is missing, unknown or of another shape or dtype.
+    """
+    names = {name for name, _, _ in layout.entries}
+    if set(backbone) != names:
+        odd = sorted(set(backbone) ^ names)
+        raise PayloadError(
+            f"the backbone's state has {len(backbone)} entries that differ from the layout's {len(names)} "
+            f"in {', '.join(odd[:3])}; server and client must hold the same backbone"
+        )
+    arrays = {key: np.empty(shape, dtype) for key, (dtype, shape) in layout.expected().items()}
+    start = dict.fromkeys(arrays, 0)
+    for name, dtype, shape in layout.entries:
+        key, part = _KEY_OF[dtype], _as_array(name, backbone[name], dtype, shape)
+        arrays[key][start[key] : start[key] + part.size] = part.reshape(-1)
+        start[key] += part.size
+    arrays[PHI][...] = _as_array("phi", proxies, "float32", layout.proxies)
+    return arrays
+
+
+def unpack(layout: Layout, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, Tensor], Tensor]:
+    """The inverse of :func:`pack`; the tensors are copies that may be written to."""
+    backbone: dict[str, Tensor] = {}
+    start = dict.fromkeys(arrays, 0)
+    for name, dtype, shape in layout.entries:
+        key, size = _KEY_OF[dtype], math.prod(shape)
+        part = arrays[key][start[key] : start[key] + size]
+        backbone[name] = torch.from_numpy(part.reshape(shape).copy())
+        start[key] += size
+    return backbone, torch.from_numpy(arrays[PHI].copy())
+
+
+def make_instruction(instruction: Instruction) -> RecordDict:
+    """The message content of an :class:`Instruction`; :func:`read_instruction` reads it back.
+
+    Raises:
+        PayloadError: the model does not fit its own spec.
+    """
+    model = instruction.model
+    layout = Layout.of(model.spec, model.global_proxies.shape[0])
+    config = {
+        "format": FORMAT,
+        "server-round": instruction.round,
+        "federation": instruction.federation,
+        "seed": instruction.seed,
+        "layout": layout.digest,
+        "spec": json.dumps(model.spec.to_dict()),
+        "settings": json.dumps(as_dict(instruction.settings)),
+        "metadata": json.dumps(model.metadata),
+    }
+    arrays = pack(layout, model.backbone, model.global_proxies)
+    return RecordDict({"arrays": _record(arrays), "config": ConfigRecord(config)})
+
+
+def read_instruction(content: RecordDict) -> Instruction:
+    """Read and check what the server sent.
+
+    Raises:
+        PayloadError: anything missing, unknown, of another type, or not fitting the spec.
+    """
+    _check_names(content, {"arrays": ArrayRecord, "config": ConfigRecord}, "the server's message")
+    config = dict(content["config"])
+    if {key: type(value) for key, value in config.items()} != _INSTRUCTION_TYPES:
+        raise PayloadError(
+            f"the server's message is configured by {sorted(config)}, expected exactly "
+            f"{sorted(_INSTRUCTION_TYPES)} with their types; update fedfr-edge on both sides"
+        )
+    if config["format"] != FORMAT:
+        raise PayloadError(
+            f"the server speaks message format {config['format']}, this client {FORMAT}; "
+            "update fedfr-edge on both sides"
+        )
+    try:
+        spec = BackboneSpec.from_dict(json.loads(config["spec"]))
+        settings = _read_settings(json.loads(config["settings"]))
+        metadata = {str(key): str(value) for key, value in json.loads(config["metadata"]).items()}
+    except (ValueError, AttributeError, ConfigError) as error:
+        raise PayloadError(
+            f"the server's message cannot be understood: {error}; update fedfr-edge on both sides"
+        ) from error
+    # Kg is the server's to say; everything else follows from the spec.
+    shape = tuple(content["arrays"][PHI].shape) if PHI in content["arrays"] else ()
+    layout = Layout.of(spec, shape[0] if shape else 0)
+    if layout.digest != config["layout"]:
+        raise PayloadError(
+            f"the server packs {spec} in another layout than this client ({config['layout'][:12]}… against "
+            f"{layout.digest[:12]}…); update fedfr-edge on both sides"
+        )
+    backbone, proxies = unpack(layout, _read_arrays(content["arrays"], layout, "the server's message"))
+    model = GlobalModel(spec, backbone, proxies, round=config["server-round"] - 1, metadata=metadata)
+    return Instruction(config["server-round"], config["federation"], config["seed"], settings, model)
+
+
+def make_reply(layout: Layout, update: ClientUpdate, metrics: Mapping[str, float]) -> RecordDict:
+    """The message content of a client's update, already past the guard.
+
+    Raises:
+        PayloadError: as :func:`read_reply`; nothing may leave then.
+    """
+    # "images" is what weighs the update: it must be the update's own count.
+    content = RecordDict(
+        {
+            "arrays": _record(pack(layout, update.backbone, update.global_proxies)),
+            "metrics": MetricRecord({**metrics, "images": update.images}),
+        }
+    )
+    guard(content, layout)
+    return content
+
+
+def guard(content: RecordDict, layout: Layout) -> Arrays:
+    """Let pass exactly what may leave a client: Θ, Φ, the image count, and scalars of a fixed list.
+
+    Returns:
+        the packed arrays (views of the message's bytes).
+
+    Raises:
+        PayloadError: another record, array, shape, dtype or metric; bytes beyond an array; a value that
+            is not finite; an image count below 1.
+    """
+    _check_names(content, {"arrays": ArrayRecord, "metrics": MetricRecord}, "a client's reply")
+    for name, value in content["metrics"].items():
+        if name not in METRICS or type(value) not in (int, float):
+            raise PayloadError(
+                f"a client's reply holds the metric {name!r} ({type(value).__name__}), allowed are numbers "
+                f"called {', '.join(METRICS)}; nothing else may leave a client"
+            )
+        if not math.isfinite(value):
+            raise PayloadError(f"a client's reply holds {name} = {value}, expected a finite number; refused")
+    images = content["metrics"].get("images")
+    if type(images) is not int or images < 1:
+        raise PayloadError(f"a client's reply counts {images!r} images, expected a whole number of at least 1")
+    arrays = _read_arrays(content["arrays"], layout, "a client's reply")
+    for key in (FLAT, PHI):
+        if not np.isfinite(arrays[key]).all():
+            bad = int((~np.isfinite(arrays[key])).sum())
+            raise PayloadError(
+                f"a client's {key} holds {bad} values that are not finite; refused, lower the learning rate"
+            )
+    return arrays
+
+
+def read_reply(content: RecordDict, layout: Layout) -> tuple[ClientUpdate, dict[str, float]]:
+    """A client's update and metrics out of a reply that passed :func:`guard`.
+
+    Raises:
+        PayloadError: see :func:`guard`.
+    """
+    backbone, proxies = unpack(layout, guard(content, layout))
+    metrics = dict(content["metrics"])
+    return ClientUpdate(backbone, proxies, metrics["images"]), metrics
+
+
+@functools.lru_cache(maxsize=8)
+def _entries(spec: BackboneSpec) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+    with torch.device("meta"):
+        state = Backbone(spec).state_dict()
+    entries = []
+    for name, tensor in state.items():
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in _KEY_OF:
+            raise PayloadError(f"{name} of {spec} is {dtype}, only float32 and int64 can travel")
+        entries.append((name, dtype, tuple(tensor.shape)))
+    return tuple(entries)
+
+
+def _as_array(name: str, tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    if array.dtype != dtype or array.shape != shape:
+        raise PayloadError(
+            f"{name} is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}; "
+            "server and client must hold the same backbone and the same public identities"
+        )
+    return array
+
+
+def _record(arrays: Arrays) -> ArrayRecord:
+    return ArrayRecord({key: Array(array) for key, array in arrays.items()})
+
+
+def _check_names(content: RecordDict, expected: Mapping[str, type], whose: str) -> None:
+    found = {name: type(record) for name, record in content.items()}
+    if found != expected:
+        listed = ", ".join(f"{name} ({kind.__name__})" for name, kind in sorted(found.items()))
+        raise PayloadError(f"{whose} holds {listed or 'nothing'}, expected exactly {' and '.join(expected)}")
+
+
+def _read_arrays(record: ArrayRecord, layout: Layout, whose: str) -> Arrays:
+    expected = layout.expected()
+    if set(record) != set(expected):
+        raise PayloadError(
+            f"{whose} holds the arrays {sorted(record)}, expected exactly {sorted(expected)}; "
+            "nothing else may travel"
+        )
+    return {key: _read_exactly(record[key], key, *expected[key], whose) for key in expected}
+
+
+def _read_exactly(
+    array: Array, key: str, dtype: str, shape: tuple[int, ...], whose: str
+) -> npt.NDArray[Any]:
+    """The array's values, if its bytes hold a plain npy array of that dtype and shape and nothing more."""
+    file = io.BytesIO(array.data)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0) or array.stype != "numpy.ndarray":
+            raise ValueError(f"npy version {version} as {array.stype}")
+        found_shape, column_major, found_dtype = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise PayloadError(f"{key} of {whose} is no plain numpy array ({error}); refused") from error
+    start = file.tell()
+    wanted = np.dtype(dtype).newbyteorder("<")
+    if (found_shape, found_dtype, array.dtype, tuple(array.shape)) != (shape, wanted, dtype, shape) or (
+        column_major and len(shape) > 1
+    ):
+        raise PayloadError(
+            f"{key} of {whose} is {found_dtype} of shape {found_shape}, expected {dtype} of shape {shape}; "
+            "server and client must hold the same backbone and the same public identities"
+        )
+    size = math.prod(shape) * wanted.itemsize
+    if start > _NPY_HEADER or len(array.data) != start + size:
+        raise PayloadError(
+            f"{key} of {whose} is {len(array.data)} bytes long, expected {size} after a header of at most "
+            f"{_NPY_HEADER}; what does not belong to the array may not travel"
+        )
+    return np.frombuffer(array.data, wanted, offset=start).reshape(shape)
+
+
+def _read_settings(values: Any) -> TrainConfig:
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    if not isinstance(values, dict) or set(values) != known:
+        odd = sorted(set(values) ^ known) if isinstance(values, dict) else values
+        raise ConfigError(f"settings differ in {odd}")
+    return resolve(TrainConfig, "train", None, values)

@@ -1,0 +1,182 @@
+"""The people of one device: their templates, and comparing a probe with them."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedfr_edge.errors import GalleryError
+from fedfr_edge.recognition.template import Template, require_model
+
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody enrolled.
+
+    Attributes:
+        id: random, hexadecimal; says nothing about the person, so it may stand in a log.
+        name: for display; unique within a gallery, leaves the vault only when asked for.
+        images: how many faces their template is the mean of.
+    """
+
+    id: str
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """The outcome of a comparison.
+
+    Attributes:
+        person: who it is; None means *unknown*: nobody scored ``threshold`` or more.
+        score: cosine with the person claimed (1:1) or with the best one (1:N); None if nobody is
+            enrolled.
+        threshold: what was needed.
+    """
+
+    person: Person | None
+    score: float | None
+    threshold: float
+
+
+class Gallery:
+    """Templates by person, all made by one model.
+
+    Attributes:
+        model_digest: sha256 of that model's file, hexadecimal.
+        dim: length d of its embeddings.
+    """
+
+    def __init__(self, model_digest: str, dim: int) -> None:
+        self.model_digest = model_digest
+        self.dim = dim
+        self._people: dict[str, tuple[Person, Template]] = {}
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody enrolled, by name."""
+        return tuple(sorted((person for person, _ in self._people.values()), key=lambda p: p.name))
+
+    def add(self, name: str, template: Template, *, subject_id: str | None = None) -> Person:
+        """Enrol somebody new.
+
+        Args:
+            name: a display name that nobody else has.
+            template: made by this gallery's model.
+            subject_id: an id to keep (when a vault is read); default: a new random one.
+
+        Raises:
+            GalleryError: the name is taken or unusable, or the template is of another length.
+            ModelMismatchError: the template was made by another model.
+        """
+        name = clean_name(name)
+        if any(person.name == name for person, _ in self._people.values()):
+            raise GalleryError(
+                f"{name!r} is enrolled already; replace that entry (--replace) or choose another name"
+            )
+        return self._put(Person(subject_id or secrets.token_hex(8), name, template.images), template)
+
+    def replace(self, name: str, template: Template) -> Person:
+        """Give somebody a new template under a new id; enrols them if they were not.
+
+        Raises:
+            GalleryError, ModelMismatchError: as :meth:`add`; the old template is kept.
+        """
+        name = clean_name(name)
+        self._check(template)
+        old = [key for key, (person, _) in self._people.items() if person.name == name]
+        for key in old:
+            del self._people[key]
+        return self.add(name, template)
+
+    def remove(self, who: str) -> Person:
+        """Forget somebody, by name or id.
+
+        Raises:
+            GalleryError: nobody of that name or id is enrolled.
+        """
+        person = self.find(who)
+        if person is None:
+            raise GalleryError(
+                f"nobody called {who!r} is enrolled, so nobody was removed; "
+                f"{len(self)} people are in the gallery"
+            )
+        del self._people[person.id]
+        return person
+
+    def find(self, who: str) -> Person | None:
+        """The person of this name or id, or None."""
+        if who in self._people:
+            return self._people[who][0]
+        wanted = unicodedata.normalize("NFC", who.strip())
+        return next((person for person, _ in self._people.values() if person.name == wanted), None)
+
+    def template_of(self, person: Person) -> Template:
+        """The template of somebody enrolled."""
+        return self._people[person.id][1]
+
+    def verify(self, person: Person, probe: Template, threshold: float) -> Match:
+        """1:1: is the probe this person? Accepts at score ≥ ``threshold``.
+
+        Raises:
+            ModelMismatchError: another model made the probe.
+        """
+        self._check(probe)
+        score = float(self.template_of(person).vector @ probe.vector)
+        return Match(person if score >= threshold else None, score, threshold)
+
+    def identify(self, probe: Template, threshold: float) -> Match:
+        """1:N: who is the probe? The best-scoring person if that score ≥ ``threshold``, else unknown.
+
+        With N people enrolled, a stranger has N chances: the false accept rate of a search is up
+        to N times the rate that the threshold was calibrated for.
+
+        Raises:
+            ModelMismatchError: another model made the probe.
+        """
+        self._check(probe)
+        if not self._people:
+            return Match(None, None, threshold)
+        entries = list(self._people.values())
+        scores = np.stack([template.vector for _, template in entries]) @ probe.vector
+        best = int(np.argmax(scores))
+        # One product for the decision, so that 1:1 and 1:N give the same number.
+        score = float(entries[best][1].vector @ probe.vector)
+        return Match(entries[best][0] if score >= threshold else None, score, threshold)
+
+    def _put(self, person: Person, template: Template) -> Person:
+        self._check(template)
+        self._people[person.id] = (person, template)
+        return person
+
+    def _check(self, template: Template) -> None:
+        require_model(template.model_digest, self.model_digest)
+        if template.vector.shape != (self.dim,):
+            raise GalleryError(
+                f"the template has shape {template.vector.shape}, this gallery's model gives ({self.dim},); "
+                "make it with that model"
+            )
+
+
+def clean_name(name: str) -> str:
+    """A display name without outer spaces, in Unicode's composed form.
+
+    Raises:
+        GalleryError: empty, longer than 200 characters, or with control characters.
+    """
+    cleaned = unicodedata.normalize("NFC", name.strip())
+    if not cleaned or len(cleaned) > _LONGEST_NAME or any(unicodedata.category(c) == "Cc" for c in cleaned):
+        raise GalleryError(
+            f"{cleaned[:40]!r} is no usable name, expected 1 to {_LONGEST_NAME} printable characters; "
+            "choose another"
+        )
+    return cleaned

@@ -1,0 +1,127 @@
+"""Settings of federated training; without torch, so that a command line can show them quickly.
+
+Defaults follow the paper (FedFR, arXiv 2112.12496). Where the authors' public code departs from
+it, the departure is a setting, and ``profile`` chooses all of them at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fedfr_edge.config import option
+from fedfr_edge.errors import ConfigError
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "paper": {
+        "rounds": 30,
+        "epochs": (4,),
+        "momentum": 0.0,
+        "lr_schedule": "constant",
+        "client_weight": "local",
+        "average_global_proxies": True,
+        "first_previous": "global",
+        "drop_last": False,
+    },
+    "reference": {
+        "rounds": 20,
+        "epochs": (10, 8, 6, 4),
+        "momentum": 0.9,
+        "lr_schedule": "step",
+        "client_weight": "pool",
+        "average_global_proxies": False,
+        "first_previous": "random",
+        "drop_last": True,
+    },
+}
+"""What each profile puts in place of a setting that nobody set. The paper names SGD, its rate and
+its weight decay, and no momentum: plain SGD is the literal reading of it."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Hyper-parameters of ClientTraining (Algorithm 1) and of the average after it.
+
+    Settings that are ``None`` (``epochs``: empty) are filled in by ``profile``; :meth:`resolved`
+    does that. A weight α of 0 switches a loss off, with its work.
+    """
+
+    profile: Literal["paper", "reference"] = option(
+        "paper", help="follow the paper, or the authors' code where it departs from the paper"
+    )
+    rounds: int | None = option(None, help="rounds in all (T); paper 30, reference 20", low=1)
+    epochs: tuple[int, ...] = option(
+        (), help="local epochs (E) of round 1, 2, …; the last one goes on; paper 4, reference 10 8 6 4", low=1
+    )
+    batch_size: int = option(256, help="images in a step", low=2)
+    drop_last: bool | None = option(
+        None,
+        help="leave out an epoch's last small batch (never a client's only one); paper off, reference on",
+    )
+    learning_rate: float = option(1e-3, help="SGD learning rate", low=0)
+    lr_schedule: Literal["constant", "step"] | None = option(
+        None, help="step: a tenth from 3/4 of the local epochs on; paper constant, reference step"
+    )
+    momentum: float | None = option(None, help="SGD momentum; paper 0, reference 0.9", low=0, high=1)
+    weight_decay: float = option(5e-4, help="SGD weight decay", low=0)
+    flip: bool = option(True, help="flip training images left to right at random")
+
+    alpha_cos: float = option(1.0, help="weight α1 of CosFace (Eq. 3) in Eq. 7", low=0)
+    alpha_con: float = option(5.0, help="weight α2 of the contrastive loss (Eq. 5)", low=0)
+    alpha_bce: float = option(10.0, help="weight α3 of decoupled feature customization (Eq. 6)", low=0)
+    scale: float = option(30.0, help="CosFace scale s", low=0)
+    margin: float = option(0.4, help="CosFace margin m", low=0, high=2)
+    temperature: float = option(0.5, help="temperature τ of Eq. 5", low=1e-6)
+    bce_scale: float = option(30.0, help="scale s' of Eq. 6", low=1e-6)
+    bce_margin: float = option(0.4, help="margin m' of Eq. 6", low=0, high=2)
+    bce_positive: float = option(0.7, help="weight λ of positives in Eq. 6", low=0, high=1)
+    bce_power: float = option(3.0, help="exponent t' of g in Eq. 6", low=1e-6)
+    mining_threshold: float = option(
+        0.4, help="t_HN: public images whose cosine with a local one exceeds it are hard negatives"
+    )
+
+    local_proxies: Literal["means", "normal"] = option(
+        "means", help="start of W: class means of embeddings, or N(0, 0.01)"
+    )
+    first_previous: Literal["global", "random"] | None = option(
+        None, help="Θ_l before the first round: the global model or random; paper global, reference random"
+    )
+    client_weight: Literal["local", "pool"] | None = option(
+        None,
+        help="a client's weight: its N_l images, or with its hard negatives; paper local, reference pool",
+    )
+    average_global_proxies: bool | None = option(
+        None, help="average Φ over clients (Eq. 4); paper on, reference off: Φ stays as pre-trained"
+    )
+
+    device: str = option("cpu", help="torch device: cpu, cuda, cuda:1, …")
+    threads: int = option(1, help="torch threads on the CPU", low=1)
+    embed_batch: int = option(256, help="images embedded at a time", low=1)
+
+    def resolved(self) -> TrainConfig:
+        """These settings with the profile's values where none was given; resolving twice is harmless.
+
+        Raises:
+            ConfigError: all three losses are switched off.
+        """
+        if self.alpha_cos == self.alpha_con == self.alpha_bce == 0:
+            raise ConfigError(
+                "alpha_cos, alpha_con and alpha_bce are all 0: nothing would be learned; set one"
+            )
+        missing = {
+            name: value
+            for name, value in PROFILES[self.profile].items()
+            if getattr(self, name) is None or getattr(self, name) == ()
+        }
+        return dataclasses.replace(self, **missing)
+
+    def epochs_of(self, round: int) -> int:
+        """Local epochs of a round (from 1)."""
+        epochs = self.resolved().epochs
+        return epochs[min(round, len(epochs)) - 1]
+
+    def weight_of(self, metrics: dict[str, float]) -> float:
+        """A client's weight in the average (Eq. 2 and 4), from the metrics of its update."""
+        pool = self.resolved().client_weight == "pool"
+        return float(metrics["images"] + (metrics["hard_negatives"] if pool else 0))

@@ -1,0 +1,62 @@
+"""Embeddings of many images under one frozen network, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fedfr_edge.train.backbones.backbone import Backbone, normalise
+from fedfr_edge.train.images import ImageSource
+from fedfr_edge.types import Progress, no_progress
+
+
+def as_tensor(images: ImageSource | Tensor, rows: slice, device: torch.device) -> Tensor:
+    """Rows of ``images`` as a uint8 tensor (n, 112, 112, 3) on ``device``."""
+    if isinstance(images, Tensor):
+        return images[rows].to(device)
+    # A copy: a memory map is read-only, which torch would warn about.
+    return torch.from_numpy(np.array(images[rows], dtype=np.uint8)).to(device)
+
+
+def embed_blocks(
+    net: Backbone, images: ImageSource | Tensor, *, batch: int, device: torch.device, flip: bool = False
+) -> Iterator[Tensor]:
+    """Unit embeddings, float32 (≤ batch, d) on ``device``, block after block in the images' order.
+
+    Args:
+        net: a network in eval mode; its parameters are not touched.
+        images: uint8 (n, 112, 112, 3), read one block at a time.
+        batch: rows of a block.
+        device: where the network is.
+        flip: embed the images' mirror views instead.
+    """
+    for start in range(0, len(images), batch):
+        block = as_tensor(images, slice(start, start + batch), device)
+        if flip:
+            block = block.flip(2)
+        with torch.no_grad():
+            yield F.normalize(net(normalise(block)))
+
+
+def embed(
+    net: Backbone,
+    images: ImageSource | Tensor,
+    *,
+    batch: int,
+    device: torch.device,
+    flip: bool = False,
+    progress: Progress = no_progress,
+    what: str = "embedding",
+) -> Tensor:
+    """All of :func:`embed_blocks` as one tensor: float32 (n, d) on ``device``."""
+    result = torch.empty((len(images), net.spec.dim), device=device)
+    done = 0
+    for block in embed_blocks(net, images, batch=batch, device=device, flip=flip):
+        result[done : done + len(block)] = block
+        done += len(block)
+        progress(what, done, len(images))
+    return result

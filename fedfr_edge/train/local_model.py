@@ -1,0 +1,127 @@
+"""What one client trains in a round: Θ, W, Φ, Π, Ω and b as one module, and its losses."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fedfr_edge.train import losses
+from fedfr_edge.train.backbones.backbone import Backbone
+from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
+from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.private import PrivateState
+from fedfr_edge.train.seeds import RoundSeed
+
+
+class LocalModel(nn.Module):
+    """Copies of the global and the private parameters, on the device, in training mode.
+
+    Args:
+        global_model: Θ_g and Φ, where the round starts from.
+        private: W, Π, Ω and b; its Θ_l is not used.
+        device: where to train.
+    """
+
+    def __init__(self, global_model: GlobalModel, private: PrivateState, device: torch.device) -> None:
+        super().__init__()
+        self.backbone: Backbone = global_model.build(device).requires_grad_(True)
+        self.global_proxies = _parameter(global_model.global_proxies, device)
+        self.local_proxies = _parameter(private.local_proxies, device)
+        self.transform_weight = _parameter(private.transform_weight, device)
+        self.transform_bias = _parameter(private.transform_bias, device)
+        self.binary_proxies = _parameter(private.binary_proxies, device)
+        self.binary_bias = _parameter(private.binary_bias, device)
+        self.train()
+
+    def losses(
+        self,
+        faces: Tensor,
+        labels: Tensor,
+        anchors: tuple[Tensor, Tensor] | None,
+        config: TrainConfig,
+    ) -> dict[str, Tensor]:
+        """The terms of Eq. 7 that are switched on, by name: ``loss_cos``, ``loss_con``, ``loss_bce``.
+
+        Args:
+            faces: float32 (n, 3, 112, 112), see ``normalise``.
+            labels: int64 (n,): local identities from 0, then the rows of Φ after them.
+            anchors: unit embeddings (n, d) of these faces under Θ_g and under the client's previous
+                Θ_l; None leaves the contrastive loss out.
+            config: weights, scales and margins.
+        """
+        embeddings = self.backbone(faces)
+        terms: dict[str, Tensor] = {}
+        if config.alpha_cos > 0:
+            proxies = torch.cat([self.local_proxies, self.global_proxies])
+            cosine = losses.cosines(embeddings, proxies)
+            terms["loss_cos"] = losses.cosface(cosine, labels, scale=config.scale, margin=config.margin)
+        if config.alpha_con > 0 and anchors is not None:
+            terms["loss_con"] = losses.contrastive(embeddings, *anchors, temperature=config.temperature)
+        if config.alpha_bce > 0:
+            transformed = F.linear(embeddings, self.transform_weight, self.transform_bias)
+            terms["loss_bce"] = losses.customization(
+                losses.cosines(transformed, self.binary_proxies),
+                self.binary_bias,
+                labels,
+                scale=config.bce_scale,
+                margin=config.bce_margin,
+                positive=config.bce_positive,
+                power=config.bce_power,
+            )
+        return terms
+
+    def private_state(self, round: int) -> PrivateState:
+        """Copies on the CPU of all that the client keeps, as the end of ``round``."""
+        return PrivateState(
+            local_proxies=_copy(self.local_proxies),
+            transform_weight=_copy(self.transform_weight),
+            transform_bias=_copy(self.transform_bias),
+            binary_proxies=_copy(self.binary_proxies),
+            binary_bias=_copy(self.binary_bias),
+            backbone=cpu_state(self.backbone),
+            round=round,
+        )
+
+
+def first_private(
+    classes: int,
+    embeddings: Tensor,
+    labels: Tensor,
+    global_model: GlobalModel,
+    config: TrainConfig,
+    rng: RoundSeed,
+) -> PrivateState:
+    """The private state before a client's first round: Π the identity, b zero, Ω a copy of W.
+
+    Args:
+        classes: Kl.
+        embeddings: unit embeddings of D_l under Θ_g, (n, d).
+        labels: int64 (n,), every class present.
+        global_model: its Θ_g stands in for Θ_l.
+        config: how W starts.
+        rng: for W ~ N(0, 0.01).
+    """
+    dim = embeddings.shape[1]
+    if config.local_proxies == "means":
+        members = F.one_hot(labels.cpu(), classes).T.double()
+        proxies = (members @ embeddings.cpu().double() / members.sum(dim=1, keepdim=True)).float()
+    else:
+        proxies = torch.randn((classes, dim), generator=rng.generator("local_proxies")) * 0.01
+    return PrivateState(
+        local_proxies=proxies,
+        transform_weight=torch.eye(dim),
+        transform_bias=torch.zeros(dim),
+        binary_proxies=proxies.clone(),
+        binary_bias=torch.zeros(classes),
+        backbone=global_model.backbone,
+        round=0,
+    )
+
+
+def _parameter(tensor: Tensor, device: torch.device) -> nn.Parameter:
+    return nn.Parameter(tensor.detach().to(device, copy=True))
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
