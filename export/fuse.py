@@ -38,5 +38,5 @@ class FusedModel(nn.Module):
 
 def describe_preprocessing(pooling: int) -> str:
     """What the graph does to its input, in words for the manifest."""
-    text = "input: RGB uint8 faces, 112x112, aligned to ArcFace's five-point template; inside: (x - 127.5) / 127.5"
+    text = "RGB uint8 faces, 112x112, aligned to ArcFace's five-point template; inside: (x - 127.5) / 127.5"
     return text if pooling == 1 else f"{text}, then {pooling}x{pooling} average pooling"

@@ -13,9 +13,10 @@ import torch
 
 import fedfr_edge
 from fedfr_edge.errors import ExportError
-from fedfr_edge.export.fuse import FusedModel
 from fedfr_edge.recognition.manifest import INPUT_NAME
 from fedfr_edge.types import FACE_SIZE
+
+from .fuse import FusedModel
 
 OPSET = 20
 """The ONNX operator set of exported models."""
@@ -47,7 +48,8 @@ def to_onnx(model: FusedModel) -> Any:
         except Exception as error:  # the exporter's errors share no base class
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportError(
-                f"torch {torch.__version__} cannot export {model.backbone.spec}: {reason}; report it with this line"
+                f"torch {torch.__version__} cannot export {model.backbone.spec}: {reason}; "
+                "report it with this line"
             ) from error
         assert program is not None
         proto = program.model_proto
@@ -56,7 +58,9 @@ def to_onnx(model: FusedModel) -> Any:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported graph is not valid ONNX: {error}; report it with this line") from error
+        raise ExportError(
+            f"the exported graph is not valid ONNX: {error}; report it with this line"
+        ) from error
     return proto
 
 
@@ -100,7 +104,9 @@ def _name_normalisation(graph: Any) -> None:
     for kind in ("Sub", "Mul"):
         node = next((node for node in graph.node[:8] if node.op_type == kind), None)
         if node is None:
-            raise ExportError(f"the exported graph has no {kind} among its first nodes, expected normalisation there")
+            raise ExportError(
+                f"the exported graph has no {kind} among its first nodes, expected normalisation there"
+            )
         node.name = f"{kind}_normalise"
 
 

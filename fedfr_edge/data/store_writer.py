@@ -51,6 +51,8 @@ class StoreWriter:
             "licence": licence,
             "extra": json.loads(json.dumps(dict(extra or {}))),  # as it will be read back
         }
+        self.rows: list[layout.Row] = []
+        """What is written so far: name, identity and pixel hash of each face."""
         self._names: set[str] = set()
         self._identities: set[str] = set()
         self._begin()
@@ -65,7 +67,7 @@ class StoreWriter:
 
     def __len__(self) -> int:
         """Number of images written so far."""
-        return len(self._names)
+        return len(self.rows)
 
     def __contains__(self, name: str) -> bool:
         """Whether the image ``name`` is written already."""
@@ -88,14 +90,14 @@ class StoreWriter:
         if name in self._names:
             raise StoreError(f"image name {name!r} is in {self.path} already; names must be unique")
         pixels = face.tobytes()
+        row = layout.Row(name, identity, layout.face_hash(pixels))
         self._images.append(pixels)
         try:
-            self._index.append(layout.row_line(layout.Row(name, identity, layout.face_hash(pixels))))
+            self._index.append(layout.row_line(row))
         except BaseException:
             self._images.cut(len(self._images) - layout.FACE_BYTES)
             raise
-        self._names.add(name)
-        self._identities.add(identity)
+        self._keep(row)
 
     def finish(self, *, progress: Progress = no_progress) -> FaceStore:
         """Complete the store and open it; the manifest is written last, atomically.
@@ -104,7 +106,7 @@ class StoreWriter:
             StoreError: nothing was added.
             WriteError: the disk refused; the store stays unfinished and can be resumed.
         """
-        if not self._names:
+        if not self.rows:
             raise StoreError(
                 f"no image was written to {self.path}, a store needs at least one; check the input"
             )
@@ -172,6 +174,11 @@ class StoreWriter:
                     f"{now!r}; repeat the first command, or choose another folder"
                 )
 
+    def _keep(self, row: layout.Row) -> None:
+        self.rows.append(row)
+        self._names.add(row.name)
+        self._identities.add(row.identity)
+
     def _recover(self) -> None:
         """Keep the longest run of rows whose pixels match their index lines; cut off the rest."""
         index = self._index.read(0, len(self._index))
@@ -181,8 +188,7 @@ class StoreWriter:
             pixels = self._images.read(offset, layout.FACE_BYTES)
             if len(pixels) < layout.FACE_BYTES or layout.face_hash(pixels) != row.sha256:
                 break
-            self._names.add(row.name)
-            self._identities.add(row.identity)
+            self._keep(row)
             kept += len(layout.row_line(row))
         self._index.cut(kept)
         if len(self._images) < layout.HEADER_BYTES:

@@ -115,11 +115,10 @@ def search_all(
     Raises:
         ValueError: a mated probe has no template.
     """
-    column = np.searchsorted(people, mated_labels)
-    column[column == len(people)] = 0
-    if mated_labels.size and not np.array_equal(people[column], mated_labels):
-        lost = np.setdiff1d(mated_labels, people)
+    lost = np.setdiff1d(mated_labels, people)
+    if lost.size:
         raise ValueError(f"{lost.size} labels of mated probes have no template, the first is {lost[0]}")
+    column = np.searchsorted(people, mated_labels)
     probes = len(mated) + len(non_mated)
     keep = max((math.ceil(probes * fpir) for fpir in fpirs), default=1)
     tail = ScoreTail(max(keep, 1))

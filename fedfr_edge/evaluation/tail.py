@@ -35,6 +35,7 @@ class ScoreTail:
         self.histogram: npt.NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
         self._parts: list[Scores] = []
         self._pending = 0
+        self._sorted = True
         self._floor: np.float32 | None = None
 
     @classmethod
@@ -53,16 +54,13 @@ class ScoreTail:
             flat = flat[flat > self._floor]
         self._parts.append(flat)
         self._pending += flat.size
+        self._sorted = False
         if self._pending > 2 * self.keep:
             self._shrink()
 
     def top(self) -> Scores:
         """The ``min(keep, count)`` largest scores, float32, falling."""
-        self._shrink()
-        if not self._parts:
-            return np.zeros(0, dtype=np.float32)
-        self._parts = [-np.sort(-self._parts[0])]
-        return self._parts[0]
+        return self._rising()[::-1]
 
     def threshold(self, far: float) -> tuple[float, int]:
         """As :func:`.metrics.far_threshold`, over everything added.
@@ -79,12 +77,12 @@ class ScoreTail:
 
     def above_rank(self, rank: int) -> tuple[float, int]:
         """The lowest threshold that rejects the largest score but ``rank``, and how many pass it."""
-        top = self.top()
-        if rank >= top.size:
-            raise ValueError(f"the largest score but {rank} was dropped, only {top.size} were kept")
-        limit = top[rank]
-        # ``top`` falls, so the scores above the limit are those before its first copy.
-        return just_above(limit), int(np.searchsorted(-top, -limit, side="left"))
+        rising = self._rising()
+        if rank >= rising.size:
+            raise ValueError(f"the largest score but {rank} was dropped, only {rising.size} were kept")
+        limit = rising[rising.size - 1 - rank]
+        passing = rising.size - int(np.searchsorted(rising, limit, side="right"))
+        return just_above(limit), passing
 
     def plot_threshold(self, far: float) -> float:
         """As :meth:`threshold`, but to the width of a bin where the exact scores were dropped."""
@@ -96,6 +94,13 @@ class ScoreTail:
         if at_or_above[first] > k:
             return 1.0 + 2.0 / BINS
         return -1.0 + 2.0 * first / BINS
+
+    def _rising(self) -> Scores:
+        if not self._sorted:
+            self._shrink()
+            self._parts = [np.sort(self._parts[0])]
+            self._sorted = True
+        return self._parts[0] if self._parts else np.zeros(0, dtype=np.float32)
 
     def _shrink(self) -> None:
         if len(self._parts) > 1:

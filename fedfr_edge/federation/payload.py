@@ -46,6 +46,8 @@ _INSTRUCTION_TYPES = {
     "settings": str,
     "metadata": str,
 }
+# Whole numbers that every reply states, and their least value; the first two weigh the update.
+_COUNTS = {"images": 1, "hard_negatives": 0, "steps": 0}
 # numpy's header of a small array; a longer one has room for something that is not the array.
 _NPY_HEADER = 128
 
@@ -211,13 +213,11 @@ def make_reply(layout: Layout, update: ClientUpdate, metrics: Mapping[str, float
     Raises:
         PayloadError: as :func:`read_reply`; nothing may leave then.
     """
+    numbers = {name: int(value) if name in _COUNTS else float(value) for name, value in metrics.items()}
+    arrays = pack(layout, update.backbone, update.global_proxies)
     # "images" is what weighs the update: it must be the update's own count.
-    content = RecordDict(
-        {
-            "arrays": _record(pack(layout, update.backbone, update.global_proxies)),
-            "metrics": MetricRecord({**metrics, "images": update.images}),
-        }
-    )
+    record = MetricRecord({**numbers, "images": update.images})
+    content = RecordDict({"arrays": _record(arrays), "metrics": record})
     guard(content, layout)
     return content
 
@@ -233,7 +233,8 @@ def guard(content: RecordDict, layout: Layout) -> Arrays:
             is not finite; an image count below 1.
     """
     _check_names(content, {"arrays": ArrayRecord, "metrics": MetricRecord}, "a client's reply")
-    for name, value in content["metrics"].items():
+    metrics = content["metrics"]
+    for name, value in metrics.items():
         if name not in METRICS or type(value) not in (int, float):
             raise PayloadError(
                 f"a client's reply holds the metric {name!r} ({type(value).__name__}), allowed are numbers "
@@ -241,9 +242,12 @@ def guard(content: RecordDict, layout: Layout) -> Arrays:
             )
         if not math.isfinite(value):
             raise PayloadError(f"a client's reply holds {name} = {value}, expected a finite number; refused")
-    images = content["metrics"].get("images")
-    if type(images) is not int or images < 1:
-        raise PayloadError(f"a client's reply counts {images!r} images, expected a whole number of at least 1")
+    for name, least in _COUNTS.items():
+        count = metrics.get(name)
+        if type(count) is not int or count < least:
+            raise PayloadError(
+                f"a client's reply has {name} = {count!r}, expected a whole number of at least {least}; refused"
+            )
     arrays = _read_arrays(content["arrays"], layout, "a client's reply")
     for key in (FLAT, PHI):
         if not np.isfinite(arrays[key]).all():

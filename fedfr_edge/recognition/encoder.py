@@ -44,7 +44,7 @@ def weights_sha256(model: Any) -> str:
             values = values.byteswap()
         dims = ",".join(map(str, tensor.dims))
         digest.update(f"{tensor.name} {values.dtype.name} {dims}\n".encode())
-        digest.update(values.tobytes())
+        digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -183,7 +183,7 @@ class KeyringKey:
         Raises:
             MissingPartError: no keyring package, or no back end that keeps secrets safely.
         """
-        ring = _safe_keyring()
+        ring = safe_keyring()
         key = secrets.token_bytes(KEY_BYTES)
         with _keyring_errors():
             ring.set_password(_SERVICE, vault_id, key.hex())
@@ -196,7 +196,7 @@ class KeyringKey:
             GalleryError: the keyring does not have it.
             MissingPartError: as :meth:`create`.
         """
-        ring = _safe_keyring()
+        ring = safe_keyring()
         with _keyring_errors():
             text = ring.get_password(_SERVICE, vault_id)
         if text is None:
@@ -219,7 +219,12 @@ def _keyring_errors() -> Iterator[None]:
         ) from error
 
 
-def _safe_keyring() -> Any:
+def safe_keyring() -> Any:
+    """The back end of ``keyring`` that keeps secrets in the operating system's own store.
+
+    Raises:
+        MissingPartError: no keyring package, or only back ends that keep plain text or nothing.
+    """
     try:
         keyring = importlib.import_module("keyring")
     except ImportError as error:

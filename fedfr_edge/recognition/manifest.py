@@ -38,6 +38,9 @@ EMBEDDING = "embedding"
 BACKBONE_EMBEDDING = "backbone_embedding"
 """A personal model's second output: its backbone without Π, float32 (n, dim), unit rows."""
 
+DEFAULT_FAR = 1e-3
+"""The false accept rate of one comparison where the user names none."""
+
 MIN_FALSE_ACCEPTS = 10
 """A rate that rests on fewer false accepts than this is marked as unsupported."""
 

@@ -104,7 +104,7 @@ def open_session(
     if required is not None and required not in available:
         raise _not_in_effect(required, available)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong comes as an exception, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -61,8 +61,8 @@ class Vault:
         self._nonce = nonce
 
     @classmethod
-    def create(cls, path: Path, model_digest: str, dim: int, keys: KeyProvider) -> Vault:
-        """Begin an empty vault for a model; the file appears with the first :meth:`save`.
+    def create(cls, path: Path, gallery: Gallery, keys: KeyProvider) -> Vault:
+        """Make a new vault with a new key; the file appears with the first :meth:`save`.
 
         Raises:
             GalleryError: there is a file at ``path`` already, or the key cannot be made.
@@ -71,7 +71,7 @@ class Vault:
             raise GalleryError(f"{path} exists already; open it, or choose another file")
         vault_id = secrets.token_hex(8)
         key, parameters = keys.create(vault_id)
-        return cls(path, vault_id, Gallery(model_digest, dim), key, {**parameters, "kind": keys.kind}, None)
+        return cls(path, vault_id, gallery, key, {**parameters, "kind": keys.kind}, None)
 
     @classmethod
     def open(cls, path: Path, keys: KeyProvider, *, model_digest: str | None = None) -> Vault:

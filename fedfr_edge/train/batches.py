@@ -12,11 +12,11 @@ class Batch(NamedTuple):
     """What one step trains on.
 
     Attributes:
-        index: rows of the pool, int64 (b,).
+        rows: of the pool, int64 (b,).
         flipped: which of them are seen mirrored, bool (b,).
     """
 
-    index: Tensor
+    rows: Tensor
     flipped: Tensor
 
 
@@ -43,7 +43,7 @@ def epoch(
         flipped[:] = False
     if size == 1:
         return [Batch(torch.zeros(2, dtype=torch.int64), torch.tensor([False, True]))]
-    parts = list(order.split(batch))
+    parts = list(torch.split(order, batch))
     if len(parts) > 1 and len(parts[-1]) < batch and drop_last:
         parts.pop()
     if len(parts) > 1 and len(parts[-1]) == 1:

@@ -27,6 +27,9 @@ from fedfr_edge.train.backbones.spec import BackboneSpec
 _HEADER = "fedfr-edge"
 _FORMAT = 1
 
+LICENCE_KEY = "training_data_licence"
+"""Key in a model's ``metadata``: the terms of the faces that it was trained on."""
+
 
 @dataclass
 class GlobalModel:
@@ -37,7 +40,7 @@ class GlobalModel:
         backbone: Θ, the ``state_dict()`` of a :class:`Backbone` on the CPU (names begin with ``net.``).
         global_proxies: Φ, float32 (Kg, d).
         round: how many rounds made it; 0 is the pre-trained start.
-        metadata: free text, for example ``training_data_licence`` or ``public_digest``.
+        metadata: free text, for example under :data:`LICENCE_KEY`.
     """
 
     spec: BackboneSpec
@@ -66,7 +69,7 @@ class PersonalModel:
         transform_bias: bias of Π_l, float32 (d,).
         round: the round that it was trained in.
         client: whose it is, for example ``client-00``.
-        metadata: free text, for example ``training_data_licence``.
+        metadata: free text, for example under :data:`LICENCE_KEY`.
     """
 
     spec: BackboneSpec

@@ -41,33 +41,34 @@ def train_locally(
         weight_decay=config.weight_decay,
     )
     generator = rng.generator("batches")
-    epochs = config.epochs_of(rng.round)
-    for epoch in range(epochs):
-        if config.lr_schedule == "step" and epoch == int(0.75 * epochs) > 0:
-            for group in optimizer.param_groups:
-                group["lr"] *= 0.1
-        cut = batches.epoch(
+    epochs = [
+        batches.epoch(
             len(pool.labels),
             config.batch_size,
             generator,
             drop_last=bool(config.drop_last),
             flip=config.flip,
         )
-        if epoch == 0:
-            steps = epochs * len(cut)
-            log = LossLog((*weights, "loss"), steps, device, who)
-        for host_batch in cut:
-            batch = batches.Batch(*(part.to(device) for part in host_batch))
-            faces = normalise(batches.mirrored(pool.images[batch.index], batch.flipped))
-            terms = model.losses(faces, pool.labels[batch.index], pool.anchors_of(batch), config)
-            if "loss_con" in weights and "loss_con" not in terms:
+        for _ in range(config.epochs_of(rng.round))
+    ]
+    steps = sum(map(len, epochs))
+    log = LossLog((*weights, "loss"), steps, device, who)
+    for epoch, cut in enumerate(epochs):
+        if config.lr_schedule == "step" and epoch == int(0.75 * len(epochs)) > 0:
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.1
+        for rows, flipped in cut:
+            batch = batches.Batch(rows.to(device), flipped.to(device))
+            faces = normalise(batches.mirrored(pool.images[batch.rows], batch.flipped))
+            terms = model.losses(faces, pool.labels[batch.rows], pool.anchors_of(batch), config)
+            if config.alpha_con > 0 and pool.anchors is None:
                 terms["loss_con"] = torch.tensor(losses.CONSTANT_CONTRASTIVE, device=device)
             loss = losses.total(terms, weights)
             optimizer.zero_grad()
-            if loss.requires_grad:
+            if loss.requires_grad:  # not where the constant is all that is switched on
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            log.add({**terms, "loss": loss}, len(batch.index))
+            log.add({**terms, "loss": loss}, len(rows))
             progress(f"training {who}", log.step, steps)
         log.check()
     return log

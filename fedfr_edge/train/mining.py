@@ -43,7 +43,7 @@ def best_cosines(public: Tensor, local: Tensor) -> Tensor:
         local: unit rows (n, d), n ≥ 1.
     """
     best = torch.full((len(public),), -torch.inf, device=public.device)
-    for block in local.split(_LOCAL_BLOCK):
+    for block in torch.split(local, _LOCAL_BLOCK):
         best = torch.maximum(best, (public @ block.T).amax(dim=1))
     return best
 
@@ -91,6 +91,7 @@ class SharedEmbeddings:
 
     All clients mine the same public images with the same Θ_g, so in one process the second client
     need not embed them again. Costs 4·Ng·d bytes; changes no result.
+    One instance serves one public set.
     """
 
     def __init__(self) -> None:

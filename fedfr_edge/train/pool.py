@@ -32,7 +32,7 @@ class Pool:
         if self.anchors is None:
             return None
         view = batch.flipped.long()
-        return self.anchors[0][view, batch.index], self.anchors[1][view, batch.index]
+        return self.anchors[0][view, batch.rows], self.anchors[1][view, batch.rows]
 
 
 def embed_views(net: Backbone, images: Tensor, *, batch: int, unflipped: Tensor | None = None) -> Tensor:

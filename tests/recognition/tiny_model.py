@@ -51,7 +51,9 @@ def build(
         helper.make_node("MatMul", ["flat", "projection"], ["features"]),
         helper.make_node("MatMul", ["features", "rotation"], ["turned"]),
     ]
-    outputs = {"embedding": "turned", "backbone_embedding": "features"} if personal else {"embedding": "features"}
+    outputs = (
+        {"embedding": "turned", "backbone_embedding": "features"} if personal else {"embedding": "features"}
+    )
     for output, source in outputs.items():
         nodes.append(helper.make_node("ReduceL2", [source, "axes"], [f"{output}_length"], keepdims=1))
         nodes.append(helper.make_node("Div" if unit else "Mul", [source, f"{output}_length"], [output]))

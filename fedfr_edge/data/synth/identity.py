@@ -76,7 +76,7 @@ class Identities:
     lip_upper: Array
     lip_lower: Array
     lip_bow: Array
-    lip_tilt: Array
+    lip_droop: Array
     lips: Array  # (n, 3)
     # Skin and its marks
     skin: Array  # (n, 3)
@@ -181,7 +181,7 @@ def identity_parameters(seed: int, index: int) -> Identities:
         "lip_upper": even(0.022, 0.075),
         "lip_lower": even(0.035, 0.095),
         "lip_bow": even(0.0, 0.9),
-        "lip_tilt": even(-0.035, 0.035),
+        "lip_droop": even(-0.02, 0.03),
         "flush": even(0.0, 0.5),
         "freckles": sometimes(0.22, 0.3, 1.0) * (1 - 0.7 * tone),
         "age": years,

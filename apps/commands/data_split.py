@@ -1,0 +1,92 @@
+"""``fedfr data split``: identities into a public part and clients, images into training and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr_edge.cli import Command
+from fedfr_edge.config import option, save_config
+from fedfr_edge.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Settings of ``fedfr data split``."""
+
+    store: Path = option(help="aligned-face store to divide", argument=True)
+    out: Path = option(help="the split, a JSON file", short="o")
+    public: int | None = option(
+        None, help="number of public identities; else those listed, or three fifths as in the paper", low=0
+    )
+    clients: int = option(4, help="number of clients", low=1)
+    per_client: int | None = option(None, help="identities of each client; else all that are left", low=1)
+    train_images: int = option(60, help="training images of each client identity", low=1)
+    test_images: int = option(40, help="test images of each client identity", low=1)
+    allow_fewer: bool = option(
+        False, help="also give clients identities with fewer images (two or more), divided in proportion"
+    )
+    seed: int = option(0, help="another seed draws another split")
+    public_identities: Path | None = option(None, help="file that lists the public identities, one per line")
+    client_identities: Path | None = option(
+        None, help="file that lists the identities clients may get, one per line"
+    )
+
+
+def run(config: SplitConfig) -> None:
+    """Draw the split, write it, print what it holds."""
+    from fedfr_edge.apps.commands.data_show import split_lines
+    from fedfr_edge.apps.console import out
+    from fedfr_edge.data.split import make_split
+    from fedfr_edge.data.store import FaceStore
+
+    store = FaceStore.open(config.store)
+    public_names = _read_list(config.public_identities)
+    public = config.public
+    if public is None:
+        public = len(public_names) if public_names is not None else round(0.6 * len(store.identities))
+    split = make_split(
+        store,
+        public=public,
+        clients=config.clients,
+        per_client=config.per_client,
+        train_images=config.train_images,
+        test_images=config.test_images,
+        seed=config.seed,
+        allow_fewer=config.allow_fewer,
+        public_identities=public_names,
+        client_identities=_read_list(config.client_identities),
+    )
+    split.save(config.out)
+    save_config(config, "data.split", config.out.with_suffix(".toml"))
+    out.print(f"split written to {config.out}", markup=False)
+    for line in split_lines(split):
+        out.print(line, markup=False)
+
+
+def _read_list(file: Path | None) -> list[str] | None:
+    """The lines of ``file`` that are not empty; None without a file."""
+    if file is None:
+        return None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the list {file}: {error}; expected a text file, one name per line"
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+COMMAND = Command(
+    section="data.split",
+    config=SplitConfig,
+    run=run,
+    help=(
+        "Divide a store as the protocol wants it: public identities, which everybody trains on, and "
+        "clients, each with identities of its own, whose images are divided into training and test."
+        "\n\n"
+        "In: an aligned-face store.\n\n"
+        "Out: a JSON file that names identities and images and can be shared, and beside it a .toml "
+        "file with the settings. The same settings draw the same split on every machine."
+    ),
+)

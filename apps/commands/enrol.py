@@ -1,0 +1,110 @@
+"""``fedfr enrol``: photographs of one person into the encrypted gallery."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fedfr_edge.cli import Command
+from fedfr_edge.config import option, save_config
+from fedfr_edge.errors import ConfigError
+from fedfr_edge.recognition.manifest import DEFAULT_FAR
+
+SECTION = "enrol"
+
+HELP = """Enrol a person from photographs into an encrypted gallery.
+
+In: photographs that show the person alone (files or a folder), and a model that 'fedfr export'
+wrote. Photographs without a face, with several, or that cannot be read are skipped and listed;
+nobody is enrolled if none is left.
+
+Out: GALLERY (AES-256-GCM, mode 0600; made if it is not there), its key, and GALLERY.enrol.toml with
+the settings, but without the name and the photographs. Exit status 0: enrolled; 1: not, and the
+gallery is as it was.
+
+The default key lies beside the gallery (GALLERY.key): that keeps out who gets hold of the gallery
+alone. Put it on another medium with --key-file, or use --key passphrase."""
+
+
+@dataclass(frozen=True)
+class EnrolConfig:
+    """Settings of ``fedfr enrol``."""
+
+    model: Path = option(help="exported model (.onnx)")
+    gallery: Path = option(help="the encrypted gallery; made if it is not there")
+    photos: tuple[Path, ...] = option((), argument=True, help="photographs, or a folder of them")
+    name: str | None = option(None, help="the person's name; default: the folder's name")
+    replace: bool = option(False, help="put the new template in the place of that name's old one")
+    detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    aligned: bool = option(False, help="the images are aligned 112×112 faces already")
+    key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
+    key_file: Path | None = option(None, help="the key file, made if it is not there; default: GALLERY.key")
+    far: float = option(
+        DEFAULT_FAR, low=0, high=1, help="false accept rate at which unlike photographs are remarked"
+    )
+    audit: Path | None = option(None, help="append a line without biometric data to this log")
+    audit_names: bool = option(False, help="write the person's name into the log as well")
+    provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider; refuses if not in effect")
+    threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
+
+
+def run(config: EnrolConfig) -> None:
+    """Enrol and report."""
+    from fedfr_edge.recognition.audit import AuditLog
+    from fedfr_edge.recognition.gallery import Gallery
+    from fedfr_edge.recognition.login import enrol
+    from fedfr_edge.recognition.vault import Vault
+
+    from .. import console, device
+
+    name = config.name
+    if name is None:
+        if len(config.photos) != 1 or not config.photos[0].is_dir():
+            raise ConfigError("no name is given and none can be taken from a folder; give --name")
+        name = config.photos[0].resolve().name
+    if not config.photos:
+        raise ConfigError("no photographs are given; name files or a folder after 'fedfr enrol'")
+    files = device.photo_files(config.photos)
+    encoder = device.open_encoder(config.model, config.provider, config.threads)
+    detector, gate = device.open_eyes(config.detector, config.aligned, config.threads)
+    new = not config.gallery.exists()
+    keys = device.key_provider(config.key, config.key_file, config.gallery, new=new)
+    vault = None if new else Vault.open(config.gallery, keys, model_digest=encoder.digest)
+    gallery = Gallery(encoder.digest, encoder.dim) if vault is None else vault.gallery
+    replaced = gallery.find(name) is not None
+    calibrated = encoder.manifest.threshold_at(config.far)
+    with console.progress_bars() as progress:
+        result = enrol(
+            device.read_photos(files),
+            name=name,
+            encoder=encoder,
+            gallery=gallery,
+            detector=detector,
+            threshold=None if calibrated is None else calibrated.threshold,
+            gate=gate,
+            replace=config.replace,
+            progress=progress,
+        )
+    if vault is None:  # only now, so that an enrolment that fails leaves no key behind
+        vault = Vault.create(config.gallery, gallery, keys)
+    vault.save()
+    if config.audit is not None:
+        AuditLog(config.audit, names=config.audit_names).enrolment(
+            result.person, model_digest=encoder.digest, vault=vault.id, replaced=replaced
+        )
+    # The record lies in the clear beside the encrypted gallery: it must not say who is in it.
+    public = dataclasses.replace(config, name=None, photos=())
+    save_config(public, SECTION, config.gallery.with_name(config.gallery.name + ".enrol.toml"))
+    for label, reason, detail in result.skipped:
+        device.say(f"skipped {label} ({reason.value}): {detail}")
+    for text in result.remarks:
+        device.say(f"remark: {text}")
+    device.say(
+        f"enrolled {result.person.name} (id {result.person.id}) from {len(result.used)} of {len(files)} "
+        f"photographs; {len(gallery)} in {config.gallery}"
+    )
+
+
+COMMAND = Command(section=SECTION, config=EnrolConfig, run=run, help=HELP)

@@ -1,0 +1,80 @@
+"""``fedfr export generic``: the global model as one ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedfr_edge.cli import Command
+from fedfr_edge.config import option, save_config
+from fedfr_edge.errors import ConfigError
+
+from ..console import progress_bars
+from ..export_steps import check_out, licence_of, need_exporter, open_calibration, round_file, show_report
+
+SECTION = "export.generic"
+
+
+@dataclass(frozen=True)
+class ExportGenericConfig:
+    """Settings of ``fedfr export generic``."""
+
+    out: Path = option(help="the .onnx file to write", short="o")
+    checkpoint: Path | None = option(
+        None, help="a global model, such as RUN/checkpoints/round_0030.safetensors"
+    )
+    run: Path | None = option(None, help="folder of a training run, instead of --checkpoint")
+    round: int | None = option(None, help="round of --run; the newest if not given", low=0)
+    store: Path | None = option(None, help="aligned-face store with the public identities")
+    split: Path | None = option(
+        None, help="split of that store; without one all its identities count as public"
+    )
+    uncalibrated: bool = option(False, help="export without thresholds; each login must then state one")
+    calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
+    seed: int = option(0, help="seed of the draw of these faces", low=0)
+    name: str | None = option(None, help="what to call the model in tables; 'generic round N' if not given")
+
+
+def run(config: ExportGenericConfig) -> None:
+    """Export the global model and print the report."""
+    if (config.checkpoint is None) == (config.run is None):
+        raise ConfigError("give exactly one of --checkpoint and --run, to say which global model to export")
+    if config.checkpoint is not None and config.round is not None:
+        raise ConfigError("--round chooses within --run; leave it out with --checkpoint")
+    check_out(config.out)
+    need_exporter()
+    from fedfr_edge.export.write import export_generic
+    from fedfr_edge.train.checkpoint import load_global
+
+    model = load_global(config.checkpoint or round_file(config.run or Path(), config.round))
+    calibration, store = open_calibration(
+        config.store, config.split, config.uncalibrated, config.calibration_faces, config.seed
+    )
+    with progress_bars() as progress:
+        report = export_generic(
+            model,
+            config.out,
+            calibration=calibration,
+            name=config.name,
+            licence=licence_of(model.metadata, store, config.split),
+            progress=progress,
+        )
+    save_config(config, SECTION, config.out.with_suffix(".toml"))
+    show_report(report)
+
+
+COMMAND = Command(
+    section=SECTION,
+    config=ExportGenericConfig,
+    run=run,
+    help="""Write the global model as one ONNX file: uint8 faces in, unit embeddings out.
+
+    The file is compared with torch before it is written; where they disagree, nothing is written. Its
+    thresholds come from comparisons between public identities. Identities that training did not see give
+    the most honest ones: name a store that holds only such, without --split.
+
+    In: a global model (--checkpoint, or --run and --round) and a store of public faces (--store, --split).
+
+    Out: the .onnx file, with a manifest inside, and the resolved settings as .toml beside it.
+    """,
+)

@@ -1,0 +1,109 @@
+"""``fedfr export personal``: one client's personal model as one ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedfr_edge.cli import Command
+from fedfr_edge.config import option, save_config
+from fedfr_edge.errors import ConfigError
+
+from ..console import progress_bars
+from ..export_steps import check_out, licence_of, need_exporter, open_calibration, show_report
+
+if TYPE_CHECKING:
+    from fedfr_edge.train.checkpoint import PersonalModel
+
+SECTION = "export.personal"
+
+
+@dataclass(frozen=True)
+class ExportPersonalConfig:
+    """Settings of ``fedfr export personal``."""
+
+    out: Path = option(help="the .onnx file to write", short="o")
+    run: Path | None = option(None, help="folder of a training run; needs --client")
+    client: str | None = option(None, help="whose model of --run, for example client-00")
+    private: Path | None = option(None, help="a client's private folder, instead of --run and --client")
+    checkpoint: Path | None = option(None, help="a personal model's .safetensors, instead of a folder")
+    round: int | None = option(None, help="round of the folder; the newest if not given", low=1)
+    store: Path | None = option(None, help="aligned-face store with the public identities")
+    split: Path | None = option(
+        None, help="split of that store; without one all its identities count as public"
+    )
+    uncalibrated: bool = option(False, help="export without thresholds; each login must then state one")
+    calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
+    seed: int = option(0, help="seed of the draw of these faces", low=0)
+    name: str | None = option(None, help="what to call the model in tables; '<client> round N' if not given")
+
+
+def run(config: ExportPersonalConfig) -> None:
+    """Export the personal model and print the report."""
+    _check(config)
+    check_out(config.out)
+    need_exporter()
+    from fedfr_edge.export.write import export_personal
+
+    model = _load(config)
+    calibration, store = open_calibration(
+        config.store, config.split, config.uncalibrated, config.calibration_faces, config.seed
+    )
+    with progress_bars() as progress:
+        report = export_personal(
+            model,
+            config.out,
+            calibration=calibration,
+            name=config.name,
+            licence=licence_of(model.metadata, store, config.split),
+            progress=progress,
+        )
+    save_config(config, SECTION, config.out.with_suffix(".toml"))
+    show_report(report)
+
+
+def _check(config: ExportPersonalConfig) -> None:
+    sources = (config.run, config.private, config.checkpoint)
+    if sum(source is not None for source in sources) != 1:
+        raise ConfigError(
+            "give exactly one of --run (with --client), --private and --checkpoint, to say which personal "
+            "model to export"
+        )
+    if (config.run is None) != (config.client is None):
+        raise ConfigError("--run and --client belong together: give both, or neither")
+    if config.checkpoint is not None and config.round is not None:
+        raise ConfigError("--round chooses within a folder; leave it out with --checkpoint")
+
+
+def _load(config: ExportPersonalConfig) -> PersonalModel:
+    if config.checkpoint is not None:
+        from fedfr_edge.train.checkpoint import load_personal
+
+        return load_personal(config.checkpoint)
+    from fedfr_edge.federation.private_state import load_personal_from
+
+    folder = config.private
+    if config.run is not None and config.client is not None:
+        folder = config.run / "clients" / config.client
+    assert folder is not None  # _check saw to it
+    return load_personal_from(folder, config.round)
+
+
+COMMAND = Command(
+    section=SECTION,
+    config=ExportPersonalConfig,
+    run=run,
+    help="""Write one client's personal model as one ONNX file: uint8 faces in, unit embeddings out.
+
+    The file gives two embeddings, one in the space that the client's people were learned in (for its
+    logins) and one of the backbone alone. It is compared with torch before it is written. Its thresholds
+    come from comparisons between public identities, in the first of the two spaces.
+
+    In: a personal model (--run and --client, --private, or --checkpoint) and a store of public faces
+    (--store, --split).
+
+    Out: the .onnx file, readable by its owner only, with a manifest inside, and the resolved settings as
+    .toml beside it.
+    """,
+)

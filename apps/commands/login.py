@@ -1,0 +1,145 @@
+"""``fedfr login``: compare a photograph with the gallery and decide."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from fedfr_edge.cli import Command
+from fedfr_edge.config import option
+from fedfr_edge.recognition.manifest import DEFAULT_FAR
+
+if TYPE_CHECKING:
+    from fedfr_edge.recognition.login import Decision
+
+SECTION = "login"
+
+HELP = """Compare a photograph with the gallery and decide.
+
+In: one photograph (of several faces the large and central one is compared), the gallery that
+'fedfr enrol' made, and the same model. With --name the question is "is it this person?", without
+it is "who is it?", and nobody may be the answer.
+
+Out: the decision with its reason code, score and threshold, on standard output (--json: one JSON
+object). Exit status 0: accepted; 1: refused, or an error; an error goes to standard error and
+begins with "error:".
+
+The threshold is the model's own, calibrated when it was exported; --far chooses among the rates it
+was calibrated at. The rate is that of one comparison: with N people enrolled, a stranger has N
+chances."""
+
+
+@dataclass(frozen=True)
+class LoginConfig:
+    """Settings of ``fedfr login``."""
+
+    model: Path = option(help="exported model (.onnx), the one that enrolled")
+    gallery: Path = option(help="the encrypted gallery")
+    photo: Path = option(argument=True, help="the photograph")
+    name: str | None = option(None, help="name or id of the person it is said to be; default: search all")
+    far: float = option(DEFAULT_FAR, low=0, high=1, help="false accept rate of one comparison")
+    threshold: float | None = option(None, low=-1, high=1, help="score needed, instead of the model's own")
+    detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    aligned: bool = option(False, help="the image is an aligned 112×112 face already")
+    key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
+    key_file: Path | None = option(None, help="the key file; default: GALLERY.key")
+    audit: Path | None = option(None, help="append a line without biometric data to this log")
+    audit_names: bool = option(False, help="write the person's name into the log as well")
+    lockout: bool = option(False, help="refuse for 30 s after 5 failures in a row (kept in GALLERY.attempts)")
+    json: bool = option(False, help="print the decision as one JSON object")
+    provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider; refuses if not in effect")
+    threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
+
+
+def run(config: LoginConfig) -> int:
+    """Decide, report, and say so in the exit status."""
+    from fedfr_edge.recognition.audit import AuditLog
+    from fedfr_edge.recognition.capture import Reason
+    from fedfr_edge.recognition.lockout import Lockout
+    from fedfr_edge.recognition.login import Decision, login, operating_threshold
+    from fedfr_edge.recognition.vault import Vault
+    from fedfr_edge.vision.image import read_image
+
+    from .. import device
+
+    image = read_image(config.photo)
+    encoder = device.open_encoder(config.model, config.provider, config.threads)
+    rests_on = "given by --threshold"
+    supported = None
+    if config.threshold is not None:
+        threshold = config.threshold
+    else:
+        record = operating_threshold(encoder.manifest, config.far)
+        threshold, supported = record.threshold, record.supported
+        rests_on = (
+            f"FAR {config.far:g} per comparison: {record.false_accepts} of {record.non_mated} non-mated "
+            f"comparisons of {record.source}"
+        )
+    keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)
+    vault = Vault.open(config.gallery, keys, model_digest=encoder.digest)
+    lockout = Lockout(config.gallery.with_name(config.gallery.name + ".attempts")) if config.lockout else None
+    wait = lockout.remaining() if lockout is not None else 0.0
+    if wait > 0:
+        decision = Decision(
+            False, Reason.LOCKED, None, None, threshold, 0, f"too many failures, wait {wait:.0f} s"
+        )
+    else:
+        detector, gate = device.open_eyes(config.detector, config.aligned, config.threads)
+        decision = login(
+            image,
+            encoder=encoder,
+            gallery=vault.gallery,
+            detector=detector,
+            threshold=threshold,
+            claim=config.name,
+            gate=gate,
+        )
+        if lockout is not None:
+            lockout.record(decision)
+    # Before anything is granted: a decision that cannot be logged is not given.
+    if config.audit is not None:
+        log = AuditLog(config.audit, names=config.audit_names)
+        log.decision(decision, model_digest=encoder.digest, vault=vault.id)
+    if config.json:
+        click.echo(json.dumps(_as_json(decision, config, supported, encoder.digest), ensure_ascii=False))
+    else:
+        for line in _lines(decision, rests_on, supported):
+            device.say(line)
+    return 0 if decision.accepted else 1
+
+
+def _lines(decision: Decision, rests_on: str, supported: bool | None) -> list[str]:
+    if decision.accepted and decision.person is not None:
+        lines = [f"accepted: {decision.person.name}"]
+    else:
+        lines = [f"refused ({decision.reason.value}): {decision.detail}"]
+    score = "not compared" if decision.score is None else f"{decision.score:.4f}"
+    lines.append(f"score {score}, threshold {decision.threshold:.4f} ({rests_on})")
+    if supported is False:
+        lines.append("remark: fewer than 10 false accepts stand behind that rate; it may be far off")
+    if decision.faces_seen > 1:
+        lines.append(f"remark: {decision.faces_seen} faces seen, the large and central one was compared")
+    return lines
+
+
+def _as_json(decision: Decision, config: LoginConfig, supported: bool | None, digest: str) -> dict[str, Any]:
+    person = decision.person
+    return {
+        "accepted": decision.accepted,
+        "reason": decision.reason.value,
+        "detail": decision.detail,
+        "person": None if person is None else {"id": person.id, "name": person.name},
+        "score": decision.score,
+        "threshold": decision.threshold,
+        "far": config.far if config.threshold is None else None,
+        "far_supported": supported,
+        "faces_seen": decision.faces_seen,
+        "model": digest,
+    }
+
+
+COMMAND = Command(section=SECTION, config=LoginConfig, run=run, help=HELP)

@@ -1,0 +1,130 @@
+"""What ``enrol`` and ``login`` have in common: opening the model, the key, the detector, photographs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.text import Text
+
+from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
+from fedfr_edge.recognition.capture import Gate
+from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.keys import KeyFile, KeyProvider, KeyringKey, Passphrase
+from fedfr_edge.recognition.runtime import conflict
+from fedfr_edge.types import Image
+from fedfr_edge.vision.detect import Detector
+
+from . import console
+
+PASSPHRASE_VARIABLE = "FEDFR_PASSPHRASE"
+"""Environment variable read before a passphrase is asked for on the terminal."""
+
+IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"])
+"""Files of a folder that are taken for photographs (case does not matter)."""
+
+KeyKind = Literal["file", "passphrase", "keyring"]
+
+
+def say(text: str) -> None:
+    """Print a result line as it is: a name may hold what looks like markup."""
+    console.out.print(Text(text))
+
+
+def remark(text: str) -> None:
+    """Print a remark to standard error."""
+    console.log.print(Text(text), soft_wrap=True)
+
+
+def open_encoder(model: Path, provider: Literal["cpu", "cuda"], threads: int | None) -> OnnxEncoder:
+    """Open an exported model; ``provider`` must really be in effect.
+
+    Raises:
+        ModelError, MissingPartError: as :class:`OnnxEncoder`.
+    """
+    warning = conflict()
+    if warning is not None:
+        remark(f"warning: {warning}")
+    return OnnxEncoder(model, threads=threads, require_provider=provider)
+
+
+def open_eyes(detector: str, aligned: bool, threads: int | None) -> tuple[Detector | None, Gate | None]:
+    """The detector and the quality gate; neither for faces that come aligned."""
+    if aligned:
+        return None, None
+    from fedfr_edge.vision.detect import open_detector
+
+    return open_detector(detector, threads=threads), None
+
+
+def key_provider(kind: KeyKind, key_file: Path | None, gallery: Path, *, new: bool) -> KeyProvider:
+    """Where the key of ``gallery`` is kept.
+
+    Args:
+        kind: file, passphrase or keyring.
+        key_file: for ``"file"``; None means ``GALLERY.key``, beside the gallery.
+        gallery: the gallery's file.
+        new: the gallery is about to be made: a passphrase is then asked for twice.
+
+    Raises:
+        ConfigError: a key file is given with another kind of key.
+        GalleryError: a passphrase is needed and there is no terminal to ask on.
+    """
+    if key_file is not None and kind != "file":
+        raise ConfigError(f"--key-file {key_file} contradicts --key {kind}; leave one of them away")
+    if kind == "keyring":
+        return KeyringKey()
+    if kind == "file":
+        return KeyFile(key_file if key_file is not None else gallery.with_name(gallery.name + ".key"))
+    text = os.environ.get(PASSPHRASE_VARIABLE)
+    if text is None:
+        if not click.get_text_stream("stdin").isatty():
+            raise GalleryError(
+                "the gallery needs a passphrase and there is no terminal to ask on; set the environment "
+                f"variable {PASSPHRASE_VARIABLE}"
+            )
+        text = str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
+    return Passphrase(text)
+
+
+def photo_files(paths: Sequence[Path]) -> list[Path]:
+    """The photographs meant by files and folders: a folder stands for the image files directly in it.
+
+    Raises:
+        ImageError: a path that does not exist, or a folder without image files.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if _is_photo(file))
+            if not found:
+                raise ImageError(
+                    f"folder {path} holds no photographs ({', '.join(sorted(IMAGE_SUFFIXES))}); give the "
+                    "folder of one person, or files"
+                )
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise ImageError(f"no such file or folder: {path}; check the path")
+    return files
+
+
+def read_photos(files: Sequence[Path]) -> list[tuple[str, Image | FedFRError]]:
+    """Read photographs; one that cannot be read is given as its error, so that the others count."""
+    from fedfr_edge.vision.image import read_image
+
+    photos: list[tuple[str, Image | FedFRError]] = []
+    for file in files:
+        try:
+            photos.append((file.name, read_image(file)))
+        except ImageError as error:
+            photos.append((file.name, error))
+    return photos
+
+
+def _is_photo(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()

@@ -1,0 +1,125 @@
+"""What ``fedfr export generic`` and ``fedfr export personal`` share: calibration faces, licence, summary."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedfr_edge.errors import CheckpointError, ConfigError, MissingPartError
+
+from .console import log, out
+
+if TYPE_CHECKING:
+    from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.export.calibration import Calibration
+    from fedfr_edge.export.write import ExportReport
+
+_ROUND = re.compile(r"round_(\d{4,})\.safetensors")
+
+
+def need_exporter() -> None:
+    """Raise MissingPartError unless torch and the ONNX exporter's own needs are installed."""
+    for package in ("torch", "onnxscript", "safetensors"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingPartError(
+                f"{package} cannot be imported ({error}), the export needs it; "
+                "install it with 'pip install fedfr-edge[cpu,train]'"
+            ) from error
+
+
+def check_out(path: Path) -> None:
+    """Raise ConfigError unless ``path`` ends in ``.onnx``: the settings go beside it as ``.toml``."""
+    if path.suffix != ".onnx":
+        raise ConfigError(f"--out is {path}, expected a name that ends in .onnx; correct it")
+
+
+def round_file(run: Path, number: int | None) -> Path:
+    """The checkpoint of round ``number`` (default: the newest) in the run folder ``run``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    folder = run / "checkpoints"
+    found = {}
+    if folder.is_dir():
+        matches = ((_ROUND.fullmatch(path.name), path) for path in folder.iterdir())
+        found = {int(match[1]): path for match, path in matches if match}
+    if not found:
+        raise CheckpointError(
+            f"{folder} holds no round_NNNN.safetensors, expected the folder that 'fedfr train --out' wrote; "
+            "check --run"
+        )
+    if number is None:
+        number = max(found)
+    if number not in found:
+        raise CheckpointError(
+            f"{folder} has no round {number}, it has {min(found)} to {max(found)}; choose one with --round"
+        )
+    return found[number]
+
+
+def open_calibration(
+    store: Path | None, split: Path | None, uncalibrated: bool, faces: int, seed: int
+) -> tuple[Calibration | None, FaceStore | None]:
+    """The public faces to calibrate with, and their store; ``(None, None)`` with ``--uncalibrated``.
+
+    Raises:
+        ConfigError: neither or both of a store and ``--uncalibrated``; a split without a store.
+        StoreError: no store there. SplitError: no split, or one of another store.
+    """
+    if uncalibrated:
+        if store is not None or split is not None:
+            raise ConfigError("--uncalibrated excludes --store and --split; leave one or the other out")
+        return None, None
+    if store is None:
+        raise ConfigError(
+            "no --store given, so the thresholds have no impostors to be taken from; give the store (and the "
+            "--split) with the public identities, or --uncalibrated if each login will state a threshold"
+        )
+    from fedfr_edge.data.split import Split
+    from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.export.calibration import choose_faces
+
+    opened = FaceStore.open(store)
+    public = None if split is None else Split.load(split)
+    return choose_faces(opened, public, limit=faces, seed=seed), opened
+
+
+def licence_of(metadata: dict[str, str], store: FaceStore | None, split: Path | None) -> str | None:
+    """Terms of the training data: what the model says, else those of the store that its split is of.
+
+    Without a split nothing ties the store to the training, so its terms say nothing about the model.
+    """
+    from fedfr_edge.train.checkpoint import LICENCE_KEY
+
+    if metadata.get(LICENCE_KEY):
+        return metadata[LICENCE_KEY]
+    return str(store.manifest["licence"]) if store is not None and split is not None else None
+
+
+def show_report(report: ExportReport) -> None:
+    """Print what was written, how well it agrees with torch, and its thresholds."""
+    from fedfr_edge.recognition.manifest import far_key
+
+    manifest = report.manifest
+    out.print(
+        f"{report.path}: {manifest.name}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s", markup=False
+    )
+    out.print(
+        f"against torch, {report.faces_compared} faces: largest difference {report.max_abs_difference:.1e}, "
+        f"lowest cosine {report.lowest_cosine:.7f}"
+    )
+    out.print(f"training data: {manifest.training_data_licence}", markup=False)
+    if not report.thresholds:
+        log.print("not calibrated: enrol and login will need --threshold")
+        return
+    for record in report.thresholds:
+        out.print(
+            f"threshold {record.threshold:.4f} at FAR {far_key(record.far)} "
+            f"({record.false_accepts} of {record.non_mated} comparisons)"
+        )
+    out.print(f"impostors: {report.thresholds[0].source}", markup=False)

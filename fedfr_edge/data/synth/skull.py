@@ -1,0 +1,245 @@
+"""The head as a solid: its profile, its relief, where a camera ray meets it, where its landmarks lie.
+
+A horizontal slice of the head at height y is an ellipse of half width w(y) and half depth d(y) about
+the vertical axis. A place on the surface has two coordinates, ``(s, y)`` with
+s = 2·w·x̂/(1 + ẑ), where (x̂, ẑ) is the direction on the unit circle: about x in front of the face,
+growing without a jump round to the ears. The relief δ(s, y) (nose, sockets, lips, chin) is added to
+both half axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .identity import Identities
+from .nuisance import Nuisances
+from .shapes import Array, column, hill, mix, ramp
+
+TOP = 1.02
+"""Height of the crown above the eyes, for a person without hair."""
+
+_TABLE = 512
+_TABLE_LOW, _TABLE_HIGH = -1.3, 1.5
+_LEAST = 0.03
+
+
+def profile(people: Identities, y: Array) -> tuple[Array, Array]:
+    """Half width w and half depth d of the head at heights ``y``, shape (n, …) each."""
+
+    def p(values: Array) -> Array:
+        return values.reshape((-1,) + (1,) * (y.ndim - 1))
+
+    length = p(people.face_length)
+    width = 1 + (p(people.cranium) - 1) * ramp(-y, 0.0, 0.5)
+    width = width + (p(people.jaw) - 1) * ramp(y, 0.08, 0.72 * length)
+    width = width + (p(people.chin) - p(people.jaw)) * ramp(y, 0.55 * length, 1.02 * length)
+    below = np.clip(y / (1.03 * length), 0, 1)
+    above = np.clip(-y / TOP, 0, 1)
+    dome = 1 - above**2.3
+    close_width = np.sqrt(np.where(y > 0, 1 - below ** p(people.chin_power), dome))
+    close_depth = np.sqrt(np.where(y > 0, 1 - below**9, dome))
+    forehead = 1 - 0.06 * ramp(-y, 0.25, 0.75)
+    w = np.maximum(p(people.face_width) * width * close_width, _LEAST)
+    d = np.maximum(p(people.depth) * forehead * close_depth, _LEAST)
+    return w.astype(np.float32), d.astype(np.float32)
+
+
+def relief(people: Identities, shots: Nuisances, s: Array, y: Array) -> Array:
+    """The height δ of the skin over the plain head, at places that broadcast to (n, …).
+
+    Axes are kept apart (``s`` (n, 1, w) with ``y`` (n, h, 1)) wherever a part is a product, so that
+    a grid costs little more than its two edges.
+    """
+    dims = max(s.ndim, y.ndim)
+
+    def p(values: Array) -> Array:
+        return values.reshape((-1,) + (1,) * (dims - 1))
+
+    side = np.abs(s)
+    tip_y, high = p(people.nose_y), p(people.nose_high)
+    # Nose: a ridge that rises from between the eyes to the tip and ends under it, with two wings.
+    x = s - p(people.nose_skew) * ramp(y, 0.0, tip_y)
+    rise = ramp(y, -0.14, tip_y * 1.02)
+    end = 1 - ramp(y, tip_y + 0.01, tip_y + 0.12)
+    ridge = hill(x, 0, p(people.bridge_wide)) * (0.18 + 0.62 * rise * rise) * high
+    bump = p(people.bridge_bump) * hill(x, 0, p(people.bridge_wide)) * hill(y, tip_y * 0.45, 0.07)
+    tip = hill(x, 0, p(people.tip_size)) * hill(y, tip_y, 0.065) * 0.32 * high
+    wings = (
+        hill(np.abs(x), p(people.nose_wide) * 0.75, 0.04) * hill(y, tip_y + 0.045, 0.045) * (0.035 + 0.16 * high)
+    )
+    delta = (ridge + bump) * end + tip + wings
+    # Eyes: a socket, a ball in it, a ridge above.
+    eye_x = p(people.eye_x)
+    delta = delta - p(people.eye_socket) * hill(side, eye_x * 0.85, 0.13) * hill(y, -0.02, 0.085)
+    delta = delta + 0.028 * hill(side, eye_x, 0.085) * hill(y, 0.0, 0.06)
+    ridge_y = -p(people.brow_y) * 0.9 - 0.02 * p(shots.brow_raise)
+    delta = delta + p(people.brow_ridge) * hill(side, eye_x * 0.9, 0.17) * hill(y, ridge_y, 0.06)
+    # Cheeks lift with a smile; the fold runs from the wing of the nose past the mouth.
+    smile = p(np.maximum(shots.smile, 0))
+    delta = delta + p(people.cheekbone) * hill(side, 0.40, 0.14) * hill(y, 0.22, 0.13)
+    delta = delta + 0.045 * smile * hill(side, 0.34, 0.10) * hill(y, 0.32, 0.10)
+    fold_x = 0.14 + 0.42 * (y - tip_y) + 0.03 * smile
+    depth = 0.016 * p(people.fold) + 0.022 * smile
+    delta = delta - depth * hill(side, fold_x, 0.028) * hill(y, tip_y + 0.17, 0.11)
+    # Mouth and chin.
+    mouth_y, mouth_wide = p(people.mouth_y), p(people.mouth_wide)
+    muzzle = hill(s, 0, mouth_wide * 0.8) * hill(y, mouth_y, 0.11)
+    lips = hill(s, 0, mouth_wide * 0.62) * (
+        hill(y, mouth_y - 0.5 * p(people.lip_upper), 0.026) * p(people.lip_upper) * 0.45
+        + hill(y, mouth_y + 0.6 * p(people.lip_lower), 0.032) * p(people.lip_lower) * 0.5
+    )
+    delta = delta + 0.035 * muzzle + lips
+    length = p(people.face_length)
+    delta = delta - 0.03 * hill(s, 0, 0.16) * hill(y, mix(mouth_y, length, 0.42 + 0 * length), 0.04)
+    delta = delta + p(people.chin_knob) * hill(s, 0, 0.14) * hill(y, length * 0.92, 0.085)
+    return np.asarray(delta, np.float32)
+
+
+def mouth_corners(people: Identities, shots: Nuisances) -> tuple[Array, Array, Array]:
+    """``(left s, right s, y)`` of the corners of the mouth, (n,) each, with the expression in them."""
+    half = people.mouth_wide * (1 + 0.22 * np.maximum(shots.smile, 0) - 0.10 * shots.mouth_open)
+    lift = 0.055 * shots.smile - 0.02 * shots.mouth_open
+    return -half, half, people.mouth_y - lift + people.lip_droop
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where the rays of ``n`` pictures meet a solid; every field is (n, height, width).
+
+    Attributes:
+        cover: 1 inside the outline, 0 outside, between at its edge.
+        turn: s/w, the turn round the vertical axis (0 in front, ±2 at the ears).
+        s, y: the place on the surface.
+        depth: distance towards the camera, head units; continues smoothly past the outline.
+    """
+
+    cover: Array
+    turn: Array
+    s: Array
+    y: Array
+    depth: Array
+
+
+class Skull:
+    """The heads of a batch of photographs, ready to be hit by rays.
+
+    Args:
+        people, shots: ``n`` rows each.
+        side: pixels on a side of the relief map; the map spans :attr:`LOW` … :attr:`HIGH`.
+    """
+
+    LOW_S, LOW_Y, SPAN = -1.0, -0.85, 2.0
+
+    def __init__(self, people: Identities, shots: Nuisances, side: int) -> None:
+        self.people, self.shots, self.side = people, shots, side
+        self.s, self.y = self.axes(side)
+        self.relief = relief(people, shots, self.s, self.y)
+        heights = np.linspace(_TABLE_LOW, _TABLE_HIGH, _TABLE, dtype=np.float32)[None]
+        w, d = profile(people, np.repeat(heights, len(people), axis=0))
+        self._table = np.stack([w, d], axis=-1)[:, :, None]
+
+    @classmethod
+    def axes(cls, side: int) -> tuple[Array, Array]:
+        """Coordinates of the map's pixel centres: s as (1, 1, side), y as (1, side, 1)."""
+        steps = (np.arange(side, dtype=np.float32) + 0.5) * np.float32(cls.SPAN / side)
+        return (steps + cls.LOW_S)[None, None], (steps + cls.LOW_Y)[None, :, None]
+
+    def map_position(self, s: Array, y: Array) -> tuple[Array, Array]:
+        """Pixel positions in a map of this skull's size, as ``cv2.remap`` wants them."""
+        k = self.side / self.SPAN
+        return (s - self.LOW_S) * k - 0.5, (y - self.LOW_Y) * k - 0.5
+
+    def hit(self, qx: Array, qy: Array, pixel: Array, *, grow: Array | None = None, rounds: int = 4) -> Hits:
+        """Meet the camera's rays with the head, or with a shell round it.
+
+        Args:
+            qx, qy: (n, h, w) picture coordinates in head units, roll taken out.
+            pixel: (n,) size of a pixel in head units.
+            grow: (n, 2) how much wider and higher than the head a shell is (hair); a shell has no
+                relief. Without it: the head itself.
+            rounds: refinements; each uses the profile and relief at the place found before.
+        """
+        sin, cos = column(np.sin(self.shots.yaw)), column(np.cos(self.shots.yaw))
+        tan, up = column(np.tan(self.shots.pitch)), column(1 / np.cos(self.shots.pitch))
+        wide, high = np.float32(1), np.float32(1)
+        sight = qy * column(np.sin(self.shots.pitch))
+        if grow is not None:
+            wide, high = column(1 + grow[:, 0]), column(1 + grow[:, 1])
+            qx, qy, tan = qx / wide, qy / high, tan * wide / high
+        z = np.broadcast_to(column(self.people.depth * 0.8), qx.shape)
+        qy_up = qy * up
+        delta: Array | float = 0.0
+        for index in range(rounds):
+            y = qy_up + z * tan
+            w, d = self._profile(y)
+            w_all, d_all = w + delta, d + delta
+            iw, id_ = 1 / (w_all * w_all), 1 / (d_all * d_all)
+            a = sin * sin * iw + cos * cos * id_
+            b = qx * (sin * cos) * (id_ - iw)
+            c = qx * qx * (cos * cos * iw + sin * sin * id_) - 1
+            root = b * b - a * c
+            z = (np.sqrt(np.maximum(root, 0)) - b) / a
+            x_unit = (qx * cos - z * sin) / w_all
+            z_unit = (qx * sin + z * cos) / d_all
+            turn = 2 * x_unit / np.maximum(1 + z_unit, 0.05)
+            s = turn * w
+            if grow is None and index + 1 < rounds:
+                delta = self.look_up(self.relief, s, y)
+        extent = np.sqrt(w_all * w_all * cos * cos + d_all * d_all * sin * sin)
+        edge = (extent - np.abs(qx)) / column(pixel)
+        depth = (z * wide + sight) * up
+        return Hits(np.clip(edge + 0.5, 0, 1), turn, s, y, depth)
+
+    def look_up(self, maps: Array, s: Array, y: Array) -> Array:
+        """Read maps at places: (n, side, side[, c]) at (n, h, w) gives (n, h, w[, c])."""
+        mx, my = self.map_position(s, y)
+        return np.stack(
+            [
+                cv2.remap(m, mx[i], my[i], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                for i, m in enumerate(maps)
+            ]
+        )
+
+    def _profile(self, y: Array) -> tuple[Array, Array]:
+        k = (_TABLE - 1) / (_TABLE_HIGH - _TABLE_LOW)
+        position = (y - _TABLE_LOW) * k
+        nothing = np.zeros_like(position[0])
+        both = np.stack(
+            [
+                cv2.remap(t, nothing, position[i], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                for i, t in enumerate(self._table)
+            ]
+        )
+        return np.ascontiguousarray(both[..., 0]), np.ascontiguousarray(both[..., 1])
+
+    def points(self, s: Array, y: Array) -> Array:
+        """Places on the surface as points of the unrolled camera frame: (n, k) to (n, k, 3)."""
+        w, d = profile(self.people, y)
+        delta = relief(self.people, self.shots, s, y)
+        half = s / w / 2
+        ring = 1 + half * half
+        x = (w + delta) * (2 * half / ring)
+        z = (d + delta) * ((1 - half * half) / ring)
+        return self.turned(np.stack([x, y, z], axis=-1))
+
+    def turned(self, points: Array) -> Array:
+        """Head coordinates (n, k, 3) to the unrolled camera frame, by yaw, then pitch."""
+        sin, cos = np.sin(self.shots.yaw)[:, None], np.cos(self.shots.yaw)[:, None]
+        x = points[..., 0] * cos + points[..., 2] * sin
+        z1 = points[..., 2] * cos - points[..., 0] * sin
+        sin, cos = np.sin(self.shots.pitch)[:, None], np.cos(self.shots.pitch)[:, None]
+        # Inverse of y = qy/cos + z1·tan, depth = (z1 + qy·sin)/cos, as in `hit`.
+        qy = points[..., 1] * cos - z1 * sin
+        return np.stack([x, qy, z1 * cos + points[..., 1] * sin], axis=-1).astype(np.float32)
+
+    def landmarks(self) -> Array:
+        """The five landmarks in the unrolled camera frame, head units: float32 (n, 5, 3)."""
+        people = self.people
+        left, right, corner_y = mouth_corners(people, self.shots)
+        zero = np.zeros_like(left)
+        s = np.stack([-people.eye_x, people.eye_x, people.nose_skew, left, right], axis=1)
+        y = np.stack([zero, zero, people.nose_y, corner_y, corner_y], axis=1)
+        return self.points(s, y)

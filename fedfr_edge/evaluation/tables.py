@@ -1,0 +1,181 @@
+"""Results as rows of text, for the console, Markdown and the report alike.
+
+Rates are per cent. A dagger marks a rate whose threshold rests on fewer than ten false accepts (of
+some client), with that number behind it: ``61.25 †4``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedfr_edge.evaluation.metrics import Rate
+from fedfr_edge.evaluation.outcome import MeanRate, PersonalisedResult
+from fedfr_edge.evaluation.pairs import PairsResult
+
+FOOTNOTE = (
+    "†k: the threshold rests on only k false accepts (fewer than ten, in at least one client), so the "
+    "false-accept rate behind it is hardly known."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        title: what it shows.
+        header: one text per column.
+        rows: one tuple per row, as long as the header.
+        notes: lines below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """A Markdown table with a heading."""
+        lines = [f"### {self.title}", "", _markdown_row(self.header)]
+        lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(self.header) - 1)]) + "|")
+        lines += [_markdown_row(row) for row in self.rows]
+        for note in self.notes:
+            lines += ["", note]
+        return "\n".join(lines) + "\n"
+
+
+def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
+    """The paper's Table 3: one row per model, all of one reading, means over the clients ± spread."""
+    first = results[0]
+    header = ["model"]
+    header += [f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.verification]
+    header += [f"TPIR@FPIR {rate_text(rate.far_target)}" for rate in first.identification]
+    header.append("rank 1")
+    rows = []
+    for result in results:
+        rates = [*result.verification, *result.identification]
+        rows.append((result.name, *map(_mean_cell, rates), percent(result.rank_one)))
+    clients = len(first.clients)
+    notes = [
+        f"Per cent, mean ± standard deviation over {clients} client{'s' if clients > 1 else ''}.",
+        "Trials per client. " + trials_text(first),
+    ]
+    if any(
+        not rate.supported for result in results for rate in (*result.verification, *result.identification)
+    ):
+        notes.append(FOOTNOTE)
+    return Table(f"Personalised protocol, {first.reading} reading", tuple(header), tuple(rows), tuple(notes))
+
+
+def client_table(result: PersonalisedResult) -> Table:
+    """Every client of one model: rates with trials, false accepts and thresholds."""
+    header = ("client", "rate", "%", "mated trials", "non-mated", "false accepts", "threshold")
+    rows = []
+    for client in result.clients:
+        for kind, rates in (("TAR@FAR", client.verification), ("TPIR@FPIR", client.identification)):
+            for rate in rates:
+                rows.append((client.client, f"{kind} {rate_text(rate.far_target)}", *rate_cells(rate)))
+    worst = [
+        f"{kind} {rate_text(mean.far_target)}: {mean.worst_client} {percent(mean.worst)}"
+        for kind, means in (("TAR@FAR", result.verification), ("TPIR@FPIR", result.identification))
+        for mean in means
+    ]
+    notes = ["Worst client. " + "; ".join(worst) + "."]
+    if any(
+        not rate.supported
+        for client in result.clients
+        for rate in (*client.verification, *client.identification)
+    ):
+        notes.append(FOOTNOTE)
+    return Table(f"{result.name}, {result.reading} reading, by client", header, tuple(rows), tuple(notes))
+
+
+def pairs_table(results: Sequence[PairsResult]) -> Table:
+    """One row per model on one list of pairs."""
+    first = results[0]
+    header = ["model", "accuracy"]
+    header += [f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.rates]
+    header += ["EER", "AUC", "mated pairs", "non-mated", "left out"]
+    rows = []
+    for result in results:
+        accuracy = f"{percent(result.accuracy)} ± {percent(result.spread)}"
+        if not result.folds:
+            accuracy = f"≤ {percent(result.best_accuracy)}"
+        rates = [_marked(percent(rate.value), rate) for rate in result.rates]
+        sizes = (f"{result.mated.size:,}", f"{result.non_mated.size:,}", f"{result.left_out:,}")
+        rows.append((result.name, accuracy, *rates, percent(result.eer), percent(result.auc), *sizes))
+    notes = [
+        f"Per cent. Accuracy: mean ± standard deviation over {len(first.folds)} folds, each at the threshold "
+        "that is best on the others."
+        if first.folds
+        else "Per cent. One fold only: the accuracy is that of the threshold best for these very pairs."
+    ]
+    if any(not rate.supported for result in results for rate in result.rates):
+        notes.append(FOOTNOTE)
+    return Table("Pairs", tuple(header), tuple(rows), tuple(notes))
+
+
+def rate_cells(rate: Rate) -> tuple[str, ...]:
+    """Value (marked), mated trials, non-mated trials, false accepts, threshold."""
+    return (
+        _marked(percent(rate.value), rate),
+        f"{rate.trials:,}",
+        f"{rate.non_mated:,}",
+        f"{rate.false_accepts:,}",
+        f"{rate.threshold:.4f}",
+    )
+
+
+def trials_text(result: PersonalisedResult) -> str:
+    """How many trials stand behind each client's rates, in one sentence."""
+    one, many = result.verification[0], result.identification[0]
+    return (
+        f"1:1: {_span(one.trials)} mated and {_span(one.non_mated)} non-mated pairs; "
+        f"1:N: {_span(many.trials)} mated "
+        + (
+            f"and {_span(many.non_mated)} non-mated probes"
+            if result.reading == "standard"
+            else f"probes, {_span(many.non_mated)} in all"
+        )
+        + f" against {_span(_sizes(result))} people."
+    )
+
+
+def percent(value: float) -> str:
+    """``0.61254`` as ``61.25``; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def rate_text(rate: float | None) -> str:
+    """``0.001`` as ``1e-3``, ``0.025`` as ``2.5e-2``."""
+    if rate is None:
+        return "–"
+    if rate in (0, 1) or not math.isfinite(rate):
+        return f"{rate:g}"
+    mantissa, exponent = f"{rate:.12e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _mean_cell(rate: MeanRate) -> str:
+    spread = "" if math.isnan(rate.spread) else f" ± {percent(rate.spread)}"
+    return _marked(percent(rate.value) + spread, rate)
+
+
+def _marked(text: str, rate: Rate | MeanRate) -> str:
+    return text if rate.supported else f"{text} †{rate.false_accepts}"
+
+
+def _span(values: tuple[int, int]) -> str:
+    low, high = values
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _sizes(result: PersonalisedResult) -> tuple[int, int]:
+    sizes = [client.gallery for client in result.clients]
+    return min(sizes), max(sizes)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

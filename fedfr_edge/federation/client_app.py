@@ -1,0 +1,157 @@
+"""The ClientApp: one client's round behind Flower's message API.
+
+``app`` is what ``flwr run`` starts on a SuperNode; it reads where the client's faces and its private folder
+are from the node's configuration::
+
+    flower-supernode … --node-config 'client-id="client-00" store="/data/faces" split="/data/split.json"
+        public-stores="/data/public" private="/var/lib/fedfr/client-00" device="cpu" threads=1'
+
+``store`` without ``split`` is a device's own faces; several ``public-stores`` are joined by ``:``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedfr_edge.errors import ConfigError, FederationError
+from fedfr_edge.federation.roster import hello_reply
+from fedfr_edge.types import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedfr_edge.train.client import ClientData
+    from fedfr_edge.train.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+# torch is imported inside the round: a client that is only asked who it is answers without it.
+
+
+class ClientFailure(FederationError):
+    """What the server is told of a client's error: the name of its class, and nothing of its text.
+
+    A message such as "no image 'anna/0012' in …" would carry names and paths away from the client.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientSite:
+    """Who a client is and where its things are.
+
+    Attributes:
+        client: its own id.
+        private: its private folder.
+        faces: gives its data, for the metadata of a global model.
+        settings: hyper-parameters that this machine decides for itself (``device``, ``threads``).
+        prepare: called before training, once for each round.
+        progress: told about the round's mining and training.
+    """
+
+    client: str
+    private: Path
+    faces: Callable[[Mapping[str, str]], ClientData]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    prepare: Callable[[TrainConfig], None] = lambda settings: None
+    progress: Progress = no_progress
+
+
+def make_client_app(find_site: Callable[[Context], ClientSite]) -> ClientApp:
+    """A ClientApp whose clients are described by ``find_site``."""
+    app = ClientApp()
+
+    def hello(message: Message, context: Context) -> Message:
+        with _nothing_but_the_name():
+            return Message(hello_reply(find_site(context).client), reply_to=message)
+
+    def train(message: Message, context: Context) -> Message:
+        with _nothing_but_the_name():
+            return Message(_round(message.content, find_site(context)), reply_to=message)
+
+    app.query("hello")(hello)
+    app.train()(train)
+    return app
+
+
+def site_from_node_config(context: Context) -> ClientSite:
+    """The site that a SuperNode's ``--node-config`` describes; see the top of this module.
+
+    Raises:
+        ConfigError: a key is missing, unknown or of the wrong type.
+    """
+    values = dict(context.node_config)
+    required = {"client-id": str, "store": str, "private": str}
+    optional = {"split": str, "public-stores": str, "device": str, "threads": int}
+    for name, kind in (required | optional).items():
+        if name in required and name not in values:
+            raise ConfigError(f"node config lacks {name!r}, expected {', '.join(required)}; add it")
+        if name in values and type(values[name]) is not kind:
+            raise ConfigError(f"node config has {name} = {values[name]!r}, expected {kind.__name__}")
+    # Flower's simulation adds these two by itself.
+    unknown = values.keys() - required - optional - {"partition-id", "num-partitions"}
+    if unknown:
+        raise ConfigError(f"node config has unknown {sorted(unknown)}, known are {[*required, *optional]}")
+    client = str(values["client-id"])
+
+    def faces(metadata: Mapping[str, str]) -> ClientData:
+        from fedfr_edge.federation.data import Faces
+
+        split = Path(values["split"]) if "split" in values else None
+        further = [Path(part) for part in str(values.get("public-stores", "")).split(os.pathsep) if part]
+        return Faces.open(Path(values["store"]), split, further).of_client(client, metadata)
+
+    def prepare(settings: TrainConfig) -> None:
+        from fedfr_edge.train.threads import set_threads
+
+        set_threads(settings.threads)  # this process is the client's own
+
+    return ClientSite(
+        client=client,
+        private=Path(values["private"]),
+        faces=faces,
+        settings={"device": str(values.get("device", "cpu")), "threads": int(values.get("threads", 1))},
+        prepare=prepare,
+    )
+
+
+def _round(content: Any, site: ClientSite) -> Any:
+    """One round: the server's message content in, the reply's content out; the private state stays."""
+    from fedfr_edge.federation.payload import Layout, make_reply, read_instruction
+    from fedfr_edge.federation.private_state import PrivateStore
+    from fedfr_edge.train.client import client_round
+    from fedfr_edge.train.seeds import RoundSeed
+
+    asked = read_instruction(content)
+    settings = dataclasses.replace(asked.settings, **site.settings)
+    site.prepare(settings)
+    data = site.faces(asked.model.metadata)
+    with PrivateStore(site.private, federation=asked.federation, client=site.client) as store:
+        before = store.load_before(asked.round)
+        seed = RoundSeed(asked.seed, asked.round, site.client)
+        after, update, metrics = client_round(before, asked.model, data, settings, seed, site.progress)
+        layout = Layout.of(asked.model.spec, asked.model.global_proxies.shape[0])
+        reply = make_reply(layout, update, metrics)
+        # Kept only once the guard has let the update pass: a round that is refused leaves no trace.
+        store.save(after, asked.model.spec, asked.model.metadata)
+    return reply
+
+
+@contextmanager
+def _nothing_but_the_name() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.error("this client's round failed: %s", error, exc_info=error)
+        raise ClientFailure(type(error).__name__) from error
+
+
+app = make_client_app(site_from_node_config)

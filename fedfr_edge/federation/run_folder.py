@@ -1,0 +1,146 @@
+"""The folder of a training run: checkpoints, metrics, and what a resumed run must not change.
+
+::
+
+    RUN/federation.json                       the federation's id, the settings, digests of what was read
+    RUN/checkpoints/round_0000.safetensors    the global model after each round; 0000 is the start
+    RUN/metrics.jsonl                         one JSON object for each round
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedfr_edge import atomic
+from fedfr_edge.config import as_dict
+from fedfr_edge.errors import CheckpointError, ConfigError, FederationError
+from fedfr_edge.train.checkpoint import GlobalModel, load_global, save_global, tensors_sha256
+from fedfr_edge.train.config import TrainConfig
+
+_FORMAT = 1
+_NAME = re.compile(r"round_(\d{4,})\.safetensors")
+FREE = ("rounds", "device", "threads", "embed_batch")
+"""Settings that a resumed run may change: how far to go, and on what."""
+
+
+class RunFolder:
+    """A run's folder, opened to begin a run or to go on with one.
+
+    Args:
+        path: the folder; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.federation = ""
+
+    def rounds(self) -> list[int]:
+        """The rounds that have a checkpoint, in rising order."""
+        folder = self.path / "checkpoints"
+        names = (_NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+        return sorted(int(match[1]) for match in names if match)
+
+    def checkpoint(self, round: int) -> Path:
+        """Where the global model after ``round`` lies."""
+        return self.path / "checkpoints" / f"round_{round:04d}.safetensors"
+
+    def open(
+        self, start: GlobalModel, settings: TrainConfig, seed: int, sources: Mapping[str, str]
+    ) -> GlobalModel:
+        """Begin a run with ``start``, or find where an earlier one stopped.
+
+        Args:
+            start: the pre-trained model; its round becomes 0.
+            settings: resolved hyper-parameters.
+            seed: the run's seed.
+            sources: name of a setting -> digest of what it names (a split, a store).
+
+        Returns:
+            the global model to go on from: ``start``, or the newest checkpoint.
+
+        Raises:
+            ConfigError: the folder holds a run with other settings, another start or other data.
+            FederationError: the folder's record is damaged.
+            CheckpointError: the newest checkpoint is damaged.
+            WriteError: the disk refused.
+        """
+        fixed = {name: value for name, value in as_dict(settings).items() if name not in FREE}
+        digest = tensors_sha256(start.backbone | {"phi": start.global_proxies})
+        record = {"seed": seed, **fixed, **sources, "pretrained": digest}
+        path = self.path / "federation.json"
+        if not path.exists():
+            if self.rounds():
+                raise FederationError(
+                    f"{self.path} holds checkpoints but no federation.json, expected both or neither; "
+                    "restore the file, or choose another folder"
+                )
+            self.federation = uuid.uuid4().hex
+            text = json.dumps({"format": _FORMAT, "federation": self.federation, "settings": record}, indent=1)
+            atomic.write_text(path, text + "\n")
+        else:
+            self._compare(path, record)
+        if not self.rounds():
+            begun = GlobalModel(start.spec, start.backbone, start.global_proxies, 0, dict(start.metadata))
+            save_global(begun, self.checkpoint(0))
+        newest = self.rounds()[-1]
+        model = load_global(self.checkpoint(newest))
+        if model.round != newest:
+            raise CheckpointError(
+                f"{self.checkpoint(newest)} says that it is of round {model.round}; delete or rename it"
+            )
+        return model
+
+    def save(self, model: GlobalModel, report: Mapping[str, Any]) -> None:
+        """Record a finished round: its metrics, then its checkpoint.
+
+        In this order a kill in between loses nothing: metrics without a checkpoint are written anew.
+
+        Raises:
+            WriteError: the disk refused; earlier rounds are untouched.
+        """
+        lines = [*(line for line in self.metrics() if line["round"] < model.round), {**report}]
+        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+        atomic.write_text(self.path / "metrics.jsonl", text)
+        save_global(model, self.checkpoint(model.round))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The recorded rounds.
+
+        Raises:
+            FederationError: the file is damaged.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [dict(json.loads(line)) for line in path.read_text().splitlines()]
+        except (OSError, ValueError, TypeError) as error:
+            raise FederationError(f"cannot read {path}: {error}; restore it or move it away") from error
+
+    def _compare(self, path: Path, record: dict[str, Any]) -> None:
+        try:
+            found = json.loads(path.read_text())
+            settings, self.federation = dict(found["settings"]), str(found["federation"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FederationError(
+                f"cannot read {path}: {error!r}; restore it, or choose another folder"
+            ) from error
+        # JSON has no tuples; what was written is compared with what would be written.
+        wanted = json.loads(json.dumps(record))
+        for name in sorted(settings.keys() | wanted.keys()):
+            if settings.get(name) != wanted.get(name):
+                raise ConfigError(
+                    f"{name} is {_short(wanted.get(name))}, but the run in {self.path} was begun with "
+                    f"{_short(settings.get(name))}; go on with the same {name}, or choose another folder"
+                )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) == 64:  # a digest stands for a file's content
+        return f"content {value[:12]}…"
+    return "not set" if value is None else repr(value)
