@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.write import ExportReport
-
-_ROUND = re.compile(r"round_(\d{4,})\.safetensors")
 
 
 def need_exporter() -> None:
@@ -43,23 +40,20 @@ def round_file(run: Path, number: int | None) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    folder = run / "checkpoints"
-    found = {}
-    if folder.is_dir():
-        matches = ((_ROUND.fullmatch(path.name), path) for path in folder.iterdir())
-        found = {int(match[1]): path for match, path in matches if match}
-    if not found:
+    from fedfr_edge.federation.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    rounds = folder.rounds()
+    if not rounds:
         raise CheckpointError(
-            f"{folder} holds no round_NNNN.safetensors, expected the folder that 'fedfr train --out' wrote; "
+            f"{run}/checkpoints holds no round_NNNN.safetensors, expected the folder that 'fedfr train' wrote; "
             "check --run"
         )
-    if number is None:
-        number = max(found)
-    if number not in found:
+    if number is not None and number not in rounds:
         raise CheckpointError(
-            f"{folder} has no round {number}, it has {min(found)} to {max(found)}; choose one with --round"
+            f"{run} has no round {number}, it has {rounds[0]} to {rounds[-1]}; choose one with --round"
         )
-    return found[number]
+    return folder.checkpoint(rounds[-1] if number is None else number)
 
 
 def open_calibration(

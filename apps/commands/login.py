@@ -83,6 +83,8 @@ def run(config: LoginConfig) -> int:
     vault = Vault.open(config.gallery, keys, model_digest=encoder.digest)
     lockout = Lockout(config.gallery.with_name(config.gallery.name + ".attempts")) if config.lockout else None
     wait = lockout.remaining() if lockout is not None else 0.0
+    if config.threshold is None and config.name is None and len(vault.gallery) > 1:
+        rests_on += f"; up to {min(1.0, config.far * len(vault.gallery)):g} for {len(vault.gallery)} people"
     if wait > 0:
         decision = Decision(
             False, Reason.LOCKED, None, None, threshold, 0, f"too many failures, wait {wait:.0f} s"

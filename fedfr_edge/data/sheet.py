@@ -55,4 +55,4 @@ def _write(sheet: npt.NDArray[np.uint8], top: int, person: str, count: int) -> N
     lines = [*wrapped, f"{count} images" if count > 1 else "1 image"]
     for number, line in enumerate(lines):
         place = (8, top + 30 + 18 * number)
-        cv2.putText(sheet, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
+        cv2.putText(sheet, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, _INK, 1, cv2.LINE_AA)

@@ -64,9 +64,11 @@ class FaceStore:
         index = _read_part(path / layout.INDEX)
         if hashlib.sha256(index).hexdigest() != manifest["parts"][layout.INDEX]["sha256"]:
             raise _damaged(path, f"{layout.INDEX} is not as it was written")
+        if manifest["digest"] != manifest["parts"][layout.INDEX]["sha256"]:
+            raise _damaged(path, "its manifest names two digests")
         rows = list(layout.parse_rows(index))
         count: int = manifest["counts"]["images"]
-        if len(rows) != count or manifest["digest"] != manifest["parts"][layout.INDEX]["sha256"]:
+        if len(rows) != count:
             raise _damaged(path, f"manifest says {count} images, {layout.INDEX} has {len(rows)}")
         _check_images(path, count)
         store = cls(path, manifest, rows)

@@ -8,6 +8,7 @@ comparisons accepted, FNMR the share of mated ones rejected, TAR = 1 − FNMR.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,16 @@ def allowed_false_accepts(non_mated: int, far: float) -> int:
     while k < non_mated and (k + 1) / non_mated <= far:
         k += 1
     return k
+
+
+def carried_rates(rates: Sequence[float], non_mated: int) -> tuple[float, ...]:
+    """Those of ``rates`` that allow at least one false accept among ``non_mated`` trials.
+
+    Below that a threshold only says "above the highest score seen"; where no rate is left, the
+    greatest is kept (tables mark it).
+    """
+    carried = tuple(rate for rate in rates if allowed_false_accepts(non_mated, rate) >= 1)
+    return carried or (max(rates),)
 
 
 def just_above(score: np.floating[Any]) -> float:

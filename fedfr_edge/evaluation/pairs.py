@@ -181,10 +181,8 @@ def evaluate_pairs(
     scores = np.einsum("ij,ij->i", left, right)
     mated = np.array([pair.mated for pair, _, _ in kept])
     fold = np.array([pair.fold for pair, _, _ in kept])
-    non_mated_count = int(np.count_nonzero(~mated))
     if fars is None:
-        carried = [far for far in PAIR_FARS if far * non_mated_count >= 1 - 1e-9]
-        fars = carried or [max(PAIR_FARS)]
+        fars = metrics.carried_rates(PAIR_FARS, int(np.count_nonzero(~mated)))
     accuracies, thresholds = _by_fold(scores, mated, fold)
     best, best_threshold = metrics.best_accuracy(scores[mated], scores[~mated])
     return PairsResult(

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from fedfr_edge.errors import DataError
 from fedfr_edge.evaluation.embedding import OneSpace, Shares, SpacesEncoder, embed_rows
 from fedfr_edge.evaluation.identification import mean_templates, search_all
+from fedfr_edge.evaluation.metrics import carried_rates
 from fedfr_edge.evaluation.outcome import (
     PLOT_BINS,
     PLOT_FMRS,
@@ -113,17 +114,6 @@ def count_trials(
         non_mated = local * others + (between_local if reading == "standard" else 0)
         counts[client] = TrialCounts(mated, non_mated, local, others)
     return counts
-
-
-def carried_rates(rates: Sequence[float], trials: Sequence[int]) -> tuple[float, ...]:
-    """Those of ``rates`` that allow at least one false accept in every set of ``trials``.
-
-    Below that the threshold only says "above the highest score seen"; where no rate is left, the
-    greatest is kept (and marked in tables).
-    """
-    least = min(trials)
-    carried = tuple(rate for rate in rates if rate * least >= 1 - 1e-9)
-    return carried or (max(rates),)
 
 
 def evaluate_client(
@@ -235,9 +225,10 @@ def evaluate_models(
     missing = sorted(set(clients) - set(models))
     if missing:
         raise DataError(f"no model for {', '.join(missing)}; give every client of the split one")
+    _check_apart(clients, labels)
     counts = [count for reading in readings for count in count_trials(clients, labels, reading).values()]
-    fars = fars or carried_rates(FARS, [count.non_mated for count in counts])
-    fpirs = fpirs or carried_rates(FPIRS, [count.non_mated_probes for count in counts])
+    fars = fars or carried_rates(FARS, min(count.non_mated for count in counts))
+    fpirs = fpirs or carried_rates(FPIRS, min(count.non_mated_probes for count in counts))
     names = next(iter(models.values())).names
     shown = ", ".join(names)
     found: dict[tuple[Reading, str], list[ClientResult]] = {}
@@ -256,7 +247,7 @@ def evaluate_models(
         spaces = embed_rows(model, images, rows, embedding.add)
         for client in members:
             for space, embeddings in zip(names, spaces, strict=True):
-                part = _part_of_client(client, clients[client], probes, rows, embeddings, labels)
+                part = _part_of_client(clients[client], probes, rows, embeddings, labels)
                 for reading in readings:
                     outcome = evaluate_client(client, part, reading=reading, fars=fars, fpirs=fpirs)
                     found.setdefault((reading, space), []).append(outcome)
@@ -281,8 +272,19 @@ def _by_model(
     return list(groups.values())
 
 
+def _check_apart(clients: Mapping[str, ClientRows], labels: Labels) -> None:
+    """Strangers must be other people: no identity may have test images in two clients."""
+    owner: dict[int, str] = {}
+    for client, rows in sorted(clients.items()):
+        for identity in np.unique(labels[rows.probes]).tolist():
+            if owner.setdefault(identity, client) != client:
+                raise DataError(
+                    f"identity {identity} has test images in {owner[identity]} and in {client}; "
+                    "strangers must be other people: make the split anew"
+                )
+
+
 def _part_of_client(
-    client: str,
     rows: ClientRows,
     probes: npt.NDArray[np.int64],
     embedded: npt.NDArray[np.int64],
@@ -291,12 +293,6 @@ def _part_of_client(
 ) -> ClientEmbeddings:
     """Pick one client's share out of embeddings of the (sorted) rows ``embedded``."""
     others = np.setdiff1d(probes, rows.probes)
-    shared = np.intersect1d(labels[rows.probes], labels[others])
-    if shared.size:
-        raise DataError(
-            f"identity {shared[0]} has test images in {client} and in another client; "
-            "strangers must be other people: make the split anew"
-        )
     return ClientEmbeddings(
         gallery=embeddings[np.searchsorted(embedded, rows.gallery)],
         gallery_labels=labels[rows.gallery],

@@ -12,7 +12,6 @@ are from the node's configuration::
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     from fedfr_edge.train.client import ClientData
     from fedfr_edge.train.config import TrainConfig
-
-log = logging.getLogger(__name__)
 
 # torch is imported inside the round: a client that is only asked who it is answers without it.
 
@@ -97,7 +94,7 @@ def site_from_node_config(context: Context) -> ClientSite:
         if name in values and type(values[name]) is not kind:
             raise ConfigError(f"node config has {name} = {values[name]!r}, expected {kind.__name__}")
     # Flower's simulation adds these two by itself.
-    unknown = values.keys() - required - optional - {"partition-id", "num-partitions"}
+    unknown = values.keys() - {*required, *optional, "partition-id", "num-partitions"}
     if unknown:
         raise ConfigError(f"node config has unknown {sorted(unknown)}, known are {[*required, *optional]}")
     client = str(values["client-id"])
@@ -150,7 +147,7 @@ def _nothing_but_the_name() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.error("this client's round failed: %s", error, exc_info=error)
+        # Flower's runtime logs the whole chain on the client's own machine.
         raise ClientFailure(type(error).__name__) from error
 
 

@@ -107,7 +107,7 @@ class PublicFaces:
         if odd:
             side = "public here but unknown to the model" if odd[0] in self.identities else "missing here"
             raise SplitError(
-                f"{len(self.identities)} identities are public here, the model was pre-trained on {len(row)}; "
+                f"{len(self.identities)} people are public here, the model was pre-trained on {len(row)}: "
                 f"{len(odd)} differ, first {odd[0]!r} ({side}); give the same split and public stores as then"
             )
         rows = np.array([row[name] for name in self.identities], np.int64)
@@ -121,11 +121,13 @@ class Faces:
     Attributes:
         store: holds D_l, and the split's public identities.
         split: who is who in ``store``; None where all of it belongs to one client (a device).
+        further: stores whose identities are all public.
         public: D_g.
     """
 
     store: FaceStore
     split: Split | None
+    further: tuple[FaceStore, ...]
     public: PublicFaces
     _shared: SharedEmbeddings = field(default_factory=SharedEmbeddings)
 
@@ -140,8 +142,8 @@ class Faces:
         chosen = None if split is None else Split.load(split)
         if chosen is not None:
             chosen.check(opened)
-        public = PublicFaces.gather(opened, chosen, [FaceStore.open(path) for path in public_stores])
-        return cls(opened, chosen, public)
+        further = tuple(FaceStore.open(path) for path in public_stores)
+        return cls(opened, chosen, further, PublicFaces.gather(opened, chosen, further))
 
     def of_client(self, client: str, metadata: Mapping[str, str]) -> ClientData:
         """What one client trains on.

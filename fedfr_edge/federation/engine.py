@@ -7,7 +7,6 @@ this module loads neither Flower nor torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedfr_edge.errors import QuorumError

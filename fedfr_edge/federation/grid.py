@@ -52,7 +52,12 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not followed by mypy
         return private.empty_run(RUN_ID)
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """A new message; Flower prefers ``Message(...)`` today."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
@@ -86,7 +91,8 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not followed by mypy
     ) -> Iterable[Message]:
         """Push messages and return the replies that came within ``timeout`` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
-        ids, replies = list(self.push_messages(messages)), []
+        ids = list(self.push_messages(messages))
+        replies: list[Message] = []
         for message_id in ids:
             if end is not None and time.monotonic() >= end:
                 break

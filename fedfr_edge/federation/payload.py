@@ -83,7 +83,7 @@ class Layout:
 
     def expected(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Key -> (dtype, shape) of the packed arrays."""
-        sizes = {dtype: 0 for dtype in _KEY_OF}
+        sizes = dict.fromkeys(_KEY_OF, 0)
         for _, dtype, shape in self.entries:
             sizes[dtype] += math.prod(shape)
         packed: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -246,7 +246,7 @@ def guard(content: RecordDict, layout: Layout) -> Arrays:
         count = metrics.get(name)
         if type(count) is not int or count < least:
             raise PayloadError(
-                f"a client's reply has {name} = {count!r}, expected a whole number of at least {least}; refused"
+                f"a client's reply has {name} = {count!r}, expected a whole number from {least} on; refused"
             )
     arrays = _read_arrays(content["arrays"], layout, "a client's reply")
     for key in (FLAT, PHI):
@@ -313,9 +313,7 @@ def _read_arrays(record: ArrayRecord, layout: Layout, whose: str) -> Arrays:
     return {key: _read_exactly(record[key], key, *expected[key], whose) for key in expected}
 
 
-def _read_exactly(
-    array: Array, key: str, dtype: str, shape: tuple[int, ...], whose: str
-) -> npt.NDArray[Any]:
+def _read_exactly(array: Array, key: str, dtype: str, shape: tuple[int, ...], whose: str) -> npt.NDArray[Any]:
     """The array's values, if its bytes hold a plain npy array of that dtype and shape and nothing more."""
     file = io.BytesIO(array.data)
     try:

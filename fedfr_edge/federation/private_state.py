@@ -155,8 +155,8 @@ class PrivateStore:
         strangers = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
         if strangers:
             raise PrivateStateError(
-                f"{self.folder} holds {strangers[0]} but no owner.json, expected an empty folder or a private "
-                "one of this client; give another folder"
+                f"{self.folder} holds {strangers[0]} but no owner.json, expected an empty folder or "
+                "a private one of this client; give another folder"
             )
         atomic.write_text(self.folder / "owner.json", json.dumps(owner, sort_keys=True) + "\n", mode=0o600)
 

@@ -58,6 +58,7 @@ class Roster:
         self._asked: dict[str, int] = {}
         self._met: set[int] = set()
         self._node_of: dict[str, int] = {}
+        self._silent: set[int] = set()
         self._twice: set[str] = set()
 
     def online(self, wanted: int, least: int) -> dict[str, int]:
@@ -69,6 +70,8 @@ class Roster:
             QuorumError: fewer than ``least`` are there then.
         """
         end = time.monotonic() + self._patience
+        self._met -= self._silent  # a fault there may have been mended since the last round
+        self._silent.clear()
         while True:
             nodes = set(self._grid.get_node_ids())
             self._ask(nodes - self._met)
@@ -79,11 +82,13 @@ class Roster:
             if not heard:
                 time.sleep(self._poll)
         if len(present) < least:
-            twice = f" (several nodes say that they are {', '.join(sorted(self._twice))})" if self._twice else ""
+            twice = (
+                f" (several nodes say that they are {', '.join(sorted(self._twice))})" if self._twice else ""
+            )
             raise QuorumError(
                 f"{len(present)} clients are online ({', '.join(present) or 'none'}) after "
-                f"{self._patience:g} s{twice}, expected at least {least}; start the missing ones, each with a "
-                "client-id of its own, and run again"
+                f"{self._patience:g} s{twice}, expected at least {least}; start the missing ones, each with "
+                "a client-id of its own, and run again"
             )
         return present
 
@@ -105,7 +110,7 @@ class Roster:
             heard = True
             if reply.has_error():
                 log.warning("node %d did not say who it is: %s", node, reply.error.reason)
-                self._met.discard(node)  # ask again, as long as it is online
+                self._silent.add(node)
                 continue
             client = read_hello(reply.content)
             if client in self._node_of:

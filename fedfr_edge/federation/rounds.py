@@ -54,7 +54,7 @@ class Terms:
     def __post_init__(self) -> None:
         if not 0 <= self.quorum <= self.clients or self.clients < 1:
             raise ConfigError(
-                f"quorum is {self.quorum} of {self.clients} clients, expected 1 to {self.clients}, or 0 for all"
+                f"quorum is {self.quorum} of {self.clients} clients, expected 0 (all) to {self.clients}"
             )
         if self.deadline <= 0 or self.patience <= 0 or self.poll <= 0:
             raise ConfigError("deadline, patience and poll are seconds, expected more than 0")
@@ -233,7 +233,9 @@ def _push(
     )
     # The transport answers None for a message that it could not send, and nothing if it sent none.
     ids += [None] * (len(order) - len(ids))
-    report.failed |= {name: "the message could not be sent" for name, key in zip(order, ids, strict=True) if not key}
+    report.failed |= {
+        name: "the message could not be sent" for name, key in zip(order, ids, strict=True) if not key
+    }
     return {key: name for name, key in zip(order, ids, strict=True) if key}
 
 

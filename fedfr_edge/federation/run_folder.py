@@ -80,7 +80,9 @@ class RunFolder:
                     "restore the file, or choose another folder"
                 )
             self.federation = uuid.uuid4().hex
-            text = json.dumps({"format": _FORMAT, "federation": self.federation, "settings": record}, indent=1)
+            text = json.dumps(
+                {"format": _FORMAT, "federation": self.federation, "settings": record}, indent=1
+            )
             atomic.write_text(path, text + "\n")
         else:
             self._compare(path, record)

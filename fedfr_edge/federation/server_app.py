@@ -1,7 +1,7 @@
 """The ServerApp: FedFR's rounds behind Flower's ``main(grid, context)``.
 
-``app`` is what ``flwr run`` starts; its settings stand in ``[tool.flwr.app.config]`` of ``apps/flower`` and can
-be overridden with ``flwr run … -c 'key=value …'``.
+``app`` is what ``flwr run`` starts; its settings stand in ``[tool.flwr.app.config]`` of ``apps/flower`` and
+can be overridden with ``flwr run … -c 'key=value …'``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from fedfr_edge.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from fedfr_edge.federation.rounds import Report, Terms
+    from fedfr_edge.federation.run_folder import RunFolder
+    from fedfr_edge.train.checkpoint import GlobalModel
 
 SECTION = "train"
 """Section of a TOML file that holds the hyper-parameters."""
@@ -39,6 +41,7 @@ class Job:
         terms: when a round counts.
         sources: name of a setting -> digest of what it names; a resumed run must find them equal.
         progress: told about rounds and clients.
+        on_open: called with the run's folder, opened, and the model to go on from, before the first round.
         on_round: called after each round.
     """
 
@@ -49,6 +52,7 @@ class Job:
     terms: Terms
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     progress: Progress = no_progress
+    on_open: Callable[[RunFolder, GlobalModel], None] = lambda run, model: None
     on_round: Callable[[Report], None] = lambda report: None
 
 
@@ -76,9 +80,8 @@ def run_job(grid: Grid, job: Job) -> None:
     settings = job.settings.resolved()
     run = RunFolder(job.out)
     model = run.open(load_global(job.pretrained), settings, job.seed, job.sources)
-    run_rounds(
-        grid, run, model, settings, job.seed, job.terms, progress=job.progress, on_round=job.on_round
-    )
+    job.on_open(run, model)
+    run_rounds(grid, run, model, settings, job.seed, job.terms, progress=job.progress, on_round=job.on_round)
 
 
 def job_from_run_config(context: Context) -> Job:
@@ -131,7 +134,9 @@ def job_from_run_config(context: Context) -> Job:
 
 def _print_round(report: Report) -> None:
     failed = f", failed: {', '.join(report.failed)}" if report.failed else ""
-    print(f"round {report.round}: {len(report.clients)} clients in {report.seconds:.1f} s{failed}", flush=True)
+    print(
+        f"round {report.round}: {len(report.clients)} clients in {report.seconds:.1f} s{failed}", flush=True
+    )
 
 
 app = make_server_app(job_from_run_config)

@@ -22,7 +22,7 @@ from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
 from fedfr_edge.recognition.manifest import DEFAULT_FAR, Manifest, Threshold, far_key
 from fedfr_edge.recognition.template import make_template
-from fedfr_edge.types import Image, Progress, no_progress
+from fedfr_edge.types import Embeddings, Image, Progress, no_progress
 from fedfr_edge.vision.detect import Detector
 
 
@@ -69,6 +69,10 @@ class Enrolment:
 
 def operating_threshold(manifest: Manifest, far: float = DEFAULT_FAR) -> Threshold:
     """The threshold that was calibrated when the model was exported.
+
+    Its rate is that of comparing two single images of identities like those it was calibrated on.
+    A template averaged over several images scores higher with everybody, so its rate is somewhat
+    above the stated one; a search among N people multiplies the rate by up to N.
 
     Raises:
         ModelError: the model was not calibrated at this rate.
@@ -201,15 +205,21 @@ def login(
     return Decision(True, Reason.ACCEPTED, match.person, match.score, threshold, found.faces_seen, detail)
 
 
-def _odd_ones(embeddings: np.ndarray, labels: Sequence[str], threshold: float) -> list[str]:
-    """Photographs that would not be accepted against the mean of the others."""
-    remarks = []
-    for index, label in enumerate(labels if len(labels) > 2 else []):
-        others = np.delete(embeddings, index, axis=0).mean(axis=0, dtype=np.float64)
-        score = float(embeddings[index] @ others / max(float(np.linalg.norm(others)), 1e-12))
-        if score < threshold:
-            remarks.append(f"{label} is unlike the others (score {score:.3f}); is it the same person?")
-    return remarks
+def _odd_ones(embeddings: Embeddings, labels: Sequence[str], threshold: float) -> list[str]:
+    """A remark on photographs that would not be accepted against the mean of the others."""
+    if len(labels) < 2:
+        return []
+    others = embeddings.sum(axis=0, dtype=np.float64) - embeddings
+    others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-12)
+    scores = np.sum(embeddings * others, axis=1)
+    odd = int(np.count_nonzero(scores < threshold))
+    if odd == 0:
+        return []
+    worst = int(np.argmin(scores))
+    return [
+        f"{odd} of {len(labels)} photographs would not be accepted against the others (threshold "
+        f"{threshold:.3f}; lowest: {labels[worst]}, {scores[worst]:.3f}); do all show the same person?"
+    ]
 
 
 def _unusable(

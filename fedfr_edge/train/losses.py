@@ -31,7 +31,7 @@ def cosface(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> T
         scale: s.
         margin: m.
     """
-    target = F.one_hot(labels, cosine.shape[1])
+    target = F.one_hot(labels, cosine.shape[1]).to(cosine.dtype)
     return F.cross_entropy(scale * (cosine - margin * target), labels)
 
 

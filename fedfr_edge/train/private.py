@@ -70,8 +70,9 @@ class PrivateState:
                 f"private state holds {sorted(names)} and {len(backbone)} backbone arrays, expected "
                 f"{sorted(expected)} and a backbone; delete this snapshot to go on from the one before"
             )
-        classes, dim = arrays["local_proxies"].shape
+        classes, dim = (*arrays["local_proxies"].shape, 0, 0)[:2]
         shapes = {
+            "local_proxies": (classes, dim),
             "transform_weight": (dim, dim),
             "transform_bias": (dim,),
             "binary_proxies": (classes, dim),

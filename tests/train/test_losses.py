@@ -208,9 +208,7 @@ def test_every_gradient_against_finite_differences() -> None:
     for tensor in (f, proxies, bias):
         tensor.requires_grad_()
     check = torch.autograd.gradcheck
-    assert check(
-        lambda x, w: losses.cosface(losses.cosines(x, w), labels, scale=S, margin=M), (f, proxies)
-    )
+    assert check(lambda x, w: losses.cosface(losses.cosines(x, w), labels, scale=S, margin=M), (f, proxies))
     assert check(lambda x: losses.contrastive(x, glob, prev, temperature=TAU), (f,))
     assert check(lambda x, w, b: bce(x, w, b, labels), (f, proxies, bias))
 

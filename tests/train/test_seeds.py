@@ -23,13 +23,13 @@ def test_neighbouring_fields_do_not_run_into_each_other() -> None:
 
 def test_the_streams_repeat_and_leave_the_global_state_alone() -> None:
     root = RoundSeed(3, 2, "client-00")
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     first = torch.rand(4, generator=root.generator("x")), root.numpy("x").random(4)
     again = torch.rand(4, generator=root.generator("x")), root.numpy("x").random(4)
     assert torch.equal(first[0], again[0])
     assert first[1].tolist() == again[1].tolist()
     assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1] == np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert before[1] == np.random.get_state()[1].tolist()
 
 
 def test_a_stream_is_the_same_on_every_machine() -> None:

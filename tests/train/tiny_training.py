@@ -38,9 +38,7 @@ def client(name: str = "client-00", identities: int = 2, images: int = 5, seed: 
 
 def clients() -> dict[str, ClientData]:
     sizes = {"client-00": (2, 5), "client-01": (3, 4), "client-02": (2, 3)}
-    return {
-        name: client(name, *size, seed=10 + number) for number, (name, size) in enumerate(sizes.items())
-    }
+    return {name: client(name, *size, seed=10 + number) for number, (name, size) in enumerate(sizes.items())}
 
 
 def config(**changes: object) -> TrainConfig:

@@ -94,7 +94,7 @@ def _paint_brow(part: Canvas, side: float) -> None:
     body = inside(thick - np.abs(part.y - middle), 0.022) * inside(along, 0.12) * inside(1.02 - along, 0.1)
     hairs = 0.85 + 0.15 * np.sin((u * 0.8 + (part.y - middle) * 1.4) * 260)
     mask = body * hairs * column(0.35 + 0.6 * people.brow_dense)
-    paint(part.colour, _brow_colour(canvas=part), np.asarray(mask, np.float32))
+    paint(part.colour, _brow_colour(canvas=part), mask)
 
 
 def _paint_join(part: Canvas) -> None:
@@ -104,10 +104,10 @@ def _paint_join(part: Canvas) -> None:
     middle = -column(people.brow_y) + 0.01 + column(people.brow_tilt) * 0.12
     mask = inside(column(people.brow_thick) * 0.75 - np.abs(part.y - middle), 0.03)
     mask = mask * hill(part.s, 0, 0.10) * column(people.brow_join) * 0.6
-    paint(part.colour, _brow_colour(canvas=part), np.asarray(mask, np.float32))
+    paint(part.colour, _brow_colour(canvas=part), mask)
 
 
 def _brow_colour(canvas: Canvas) -> Array:
     # Brows are darker than the hair on the head, and never lighter than the skin.
     hair = canvas.people.hair * 0.55
-    return np.asarray(np.minimum(hair, mix(hair, canvas.people.skin * 0.5, np.float32(0.5) + 0 * hair)), np.float32)
+    return np.minimum(hair, mix(hair, canvas.people.skin * 0.5, 0.5))

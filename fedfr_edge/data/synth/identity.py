@@ -194,7 +194,7 @@ def identity_parameters(seed: int, index: int) -> Identities:
     values["skin"] = _skin_colour(rng, tone)
     values["lips"] = _lip_colour(rng, tone, build)
     values["iris"] = _pick(rng, EYE_COLOURS, [3, 3, 2, 2, 3, 2] if tone < 0.55 else [6, 5, 1, 0.3, 0.3, 0.2])
-    hair = _pick(rng, HAIR_COLOURS, [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years] if tone < 0.55 else [9, 5, 1, 1, 0.5, 0.2, 0.1, 2 * years, years])
+    hair = _pick(rng, HAIR_COLOURS, [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years] if tone < 0.55 else [9, 5, 1, 0.6, 0.25, 0.1, 0.1, 2 * years, years])
     values["hair"] = hair
     values["beard"] = hair * even(0.6, 1.1)
     values.update(_hair_style(rng, build, years))
@@ -224,12 +224,12 @@ def linear(colour: str) -> Array:
 def _pick(rng: np.random.Generator, palette: list[str], weights: list[float]) -> Array:
     share = np.asarray(weights) / np.sum(weights)
     colour = linear(palette[int(rng.choice(len(palette), p=share))])
-    return np.asarray(colour * rng.uniform(0.75, 1.3, 3) * rng.uniform(0.75, 1.25), np.float32)
+    return np.asarray(colour * rng.uniform(0.92, 1.08, 3) * rng.uniform(0.65, 1.4), np.float32)
 
 
 def _skin_colour(rng: np.random.Generator, tone: float) -> Array:
     # Melanin absorbs: its effect adds up in the logarithm, and is strongest in the blue.
-    light, dark = np.log(linear("f2d0b8")), np.log(linear("5c3a29"))
+    light, dark = np.log(linear("f2d0b8")), np.log(linear("6a4433"))
     warm = rng.uniform(-0.16, 0.16) * np.array([1.0, -0.1, -1.1])
     red = rng.uniform(-0.10, 0.10) * np.array([0.7, -1.0, -0.4])
     return np.asarray(np.exp(light + (dark - light) * tone**1.15 + warm + red), np.float32)
@@ -272,7 +272,7 @@ def _hair_style(rng: np.random.Generator, build: float, years: float) -> dict[st
         "fringe": even(0.12, 0.36) if fringe else 0.0,
         "fringe_x": even(-0.5, 0.5),
         "fringe_wide": even(0.35, 0.9),
-        "side_line": 1.6 if long else even(-0.12, 0.28),
+        "side_line": even(-0.12, 0.28),
         "side_start": even(0.82, 1.15) if long else even(0.98, 1.25),
         "top_volume": even(0.22, 0.42) if afro else even(0.03, 0.2),
         "side_volume": even(0.2, 0.4) if afro else (even(0.05, 0.16) if long else even(0.01, 0.09)),

@@ -53,10 +53,10 @@ def paint_nose(canvas: Canvas) -> None:
     x = np.abs(part.s - column(people.nose_skew))
     base = column(people.nose_y) + 0.075
     wide = column(people.nose_wide)
-    nostril = hill(x, wide * 0.52, wide * 0.22) * hill(y, base, 0.017) * column(people.nostril)
+    nostril = hill(x, wide * 0.50, wide * 0.19) * hill(y, base - 0.004, 0.015) * column(people.nostril)
     wing = hill(np.hypot((x - wide * 0.72) / 0.055, (y - base + 0.025) / 0.06), 1.0, 0.22)
     wing = wing * ramp(x, wide * 0.75, wide * 1.0)
-    under = hill(x, 0, wide * 0.9) * hill(y, base + 0.022, 0.020)
-    dark = np.clip(0.78 * nostril + 0.32 * wing + 0.28 * under, 0, 0.92)
+    under = hill(x, 0, wide * 0.7) * hill(y, base + 0.026, 0.018)
+    dark = np.clip(0.80 * nostril + 0.30 * wing + 0.14 * under, 0, 0.92)
     part.colour[:, 0] *= 1 - 0.88 * dark
     part.colour[:, 1:] *= (1 - dark)[:, None]

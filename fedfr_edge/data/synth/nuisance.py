@@ -152,7 +152,7 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
     shaded = rng.random() < 0.25 * strength
     return {
         "light": direction,
-        "key": key_colour * directed * 1.45,
+        "key": key_colour * directed * 1.3,
         "fill": fill_colour * (1 - directed) * 1.1,
         "sky": 0.25 + strength * rng.uniform(-0.25, 0.3),
         "shade_angle": rng.uniform(0, 2 * np.pi),
@@ -164,7 +164,7 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
 def _worn(rng, happens, even) -> dict[str, object]:  # type: ignore[no-untyped-def]
     def colour(low: float = 0.01, high: float = 0.8) -> Array:
         vivid = rng.uniform(0, 1, 3) ** 2
-        return np.asarray(low + (high - low) * (vivid if rng.random() < 0.6 else vivid.mean()), np.float32)
+        return np.asarray(low + (high - low) * (vivid if rng.random() < 0.6 else np.full(3, vivid.mean())), np.float32)
 
     glasses = happens(0.22)
     dark = rng.random() < 0.15

@@ -49,7 +49,7 @@ def hill(x: Array, centre: Array | float, width: Array | float) -> Array:
     return np.exp(-0.5 * z * z)
 
 
-def mix(a: Array, b: Array | float, share: Array) -> Array:
+def mix(a: Array, b: Array | float, share: Array | float) -> Array:
     """``a`` where ``share`` is 0, ``b`` where it is 1, linear between."""
     return a + (b - a) * share
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas
-from .shapes import Array, column, hill, inside, mix, paint, ramp
+from .shapes import column, hill, inside, paint, ramp
 from .skull import mouth_corners
 
 
@@ -106,37 +106,31 @@ def paint_beard(canvas: Canvas) -> None:
     amount = np.stack([people.moustache, people.goatee, people.cheeks_beard])
     if not amount.any():
         return
-    _, half, corner_y = mouth_corners(people, canvas.shots)
-    half_c, corner, length = column(half), column(corner_y), column(people.face_length)
+    _, half, corner = (column(v) for v in mouth_corners(people, canvas.shots))
+    length = column(people.face_length)
     mouth_y, nose_y = column(people.mouth_y), column(people.nose_y)
     side = np.abs(s)
     top_lip = mouth_y - column(people.lip_upper) * 0.9
     moustache = (
-        inside(half_c * 1.18 - side, 0.08)
-        * inside(top_lip - y + 0.10 * np.maximum(side - half_c * 0.75, 0), 0.035)
+        inside(half * 1.18 - side, 0.08)
+        * inside(top_lip - y + 0.10 * np.maximum(side - half * 0.75, 0), 0.035)
         * inside(y - (nose_y + 0.105) - 0.1 * side, 0.035)
     )
     moustache = np.maximum(
-        moustache, hill(side, half_c * 1.12, 0.035) * inside(y - top_lip, 0.05) * inside(corner + 0.12 - y, 0.06)
+        moustache, hill(side, half * 1.12, 0.035) * inside(y - top_lip, 0.05) * inside(corner + 0.12 - y, 0.06)
     )
     goatee = inside(0.19 - side, 0.08) * inside(y - (mouth_y + column(people.lip_lower) * 1.15), 0.05)
-    goatee = np.maximum(goatee, inside(half_c * 1.2 - side, 0.09) * inside(y - (corner + 0.16), 0.06))
+    goatee = np.maximum(goatee, inside(half * 1.2 - side, 0.09) * inside(y - (corner + 0.16), 0.06))
     edge = 0.80 * length - 0.62 * ramp(side, 0.22, 0.62)
     cheeks = inside(y - edge, 0.09)
-    del half
     mask = np.maximum(
         np.maximum(moustache * column(people.moustache), goatee * column(people.goatee)),
         cheeks * column(people.cheeks_beard),
     )
-    lips = inside(half_c * 0.98 - side, 0.05) * inside(y - top_lip, 0.03) * inside(
+    lips = inside(half * 0.98 - side, 0.05) * inside(y - top_lip, 0.03) * inside(
         mouth_y + column(people.lip_lower) - y, 0.03
     )
     mask = mask * (1 - lips)
     hairs = np.clip(0.78 + 0.20 * canvas.grain("speck", 3), 0.2, 1.0)
     grown = column(0.72 + 0.28 * canvas.shots.stubble)
-    paint(canvas.colour, people.beard, np.asarray(mask * hairs * grown, np.float32))
-
-
-def shade_of(colour: Array, factor: float) -> Array:
-    """A colour (n, 3) made darker or lighter."""
-    return np.asarray(mix(np.zeros_like(colour), colour, np.float32(factor) + 0 * colour), np.float32)
+    paint(canvas.colour, people.beard, mask * hairs * grown)

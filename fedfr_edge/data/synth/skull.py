@@ -38,13 +38,25 @@ def profile(people: Identities, y: Array) -> tuple[Array, Array]:
     width = width + (p(people.chin) - p(people.jaw)) * ramp(y, 0.55 * length, 1.02 * length)
     below = np.clip(y / (1.03 * length), 0, 1)
     above = np.clip(-y / TOP, 0, 1)
-    dome = 1 - above**2.3
+    dome = 1 - above**2.7
     close_width = np.sqrt(np.where(y > 0, 1 - below ** p(people.chin_power), dome))
-    close_depth = np.sqrt(np.where(y > 0, 1 - below**9, dome))
+    close_depth = np.sqrt(np.where(y > 0, 1 - below**6, dome))
     forehead = 1 - 0.06 * ramp(-y, 0.25, 0.75)
     w = np.maximum(p(people.face_width) * width * close_width, _LEAST)
     d = np.maximum(p(people.depth) * forehead * close_depth, _LEAST)
     return w.astype(np.float32), d.astype(np.float32)
+
+
+def shell_profile(people: Identities, y: Array) -> tuple[Array, Array]:
+    """As :func:`profile`, for hair: long hair hangs straight down from the head's widest place."""
+
+    def p(values: Array) -> Array:
+        return values.reshape((-1,) + (1,) * (y.ndim - 1))
+
+    w, d = profile(people, y)
+    hanging = (y > 0.05) & (p(people.long_hair) > 0)
+    w = np.where(hanging, p(people.face_width), w)
+    return w, np.where(hanging, p(people.depth), d)
 
 
 def relief(people: Identities, shots: Nuisances, s: Array, y: Array) -> Array:
@@ -62,13 +74,15 @@ def relief(people: Identities, shots: Nuisances, s: Array, y: Array) -> Array:
     tip_y, high = p(people.nose_y), p(people.nose_high)
     # Nose: a ridge that rises from between the eyes to the tip and ends under it, with two wings.
     x = s - p(people.nose_skew) * ramp(y, 0.0, tip_y)
-    rise = ramp(y, -0.14, tip_y * 1.02)
-    end = 1 - ramp(y, tip_y + 0.01, tip_y + 0.12)
-    ridge = hill(x, 0, p(people.bridge_wide)) * (0.18 + 0.62 * rise * rise) * high
+    rise = ramp(y, -0.10, tip_y * 1.02)
+    start = ramp(y, -0.20, 0.02)
+    low = y + 5 * x * x  # the underside is round: lower in the middle
+    end = 1 - ramp(low, tip_y + 0.02, tip_y + 0.15)
+    ridge = hill(x, 0, p(people.bridge_wide)) * (0.22 * start + 0.58 * rise * rise) * high
     bump = p(people.bridge_bump) * hill(x, 0, p(people.bridge_wide)) * hill(y, tip_y * 0.45, 0.07)
     tip = hill(x, 0, p(people.tip_size)) * hill(y, tip_y, 0.065) * 0.32 * high
     wings = (
-        hill(np.abs(x), p(people.nose_wide) * 0.75, 0.04) * hill(y, tip_y + 0.045, 0.045) * (0.035 + 0.16 * high)
+        hill(np.abs(x), p(people.nose_wide) * 0.75, 0.04) * hill(y, tip_y + 0.04, 0.042) * (0.03 + 0.15 * high)
     )
     delta = (ridge + bump) * end + tip + wings
     # Eyes: a socket, a ball in it, a ridge above.
@@ -93,7 +107,7 @@ def relief(people: Identities, shots: Nuisances, s: Array, y: Array) -> Array:
     )
     delta = delta + 0.035 * muzzle + lips
     length = p(people.face_length)
-    delta = delta - 0.03 * hill(s, 0, 0.16) * hill(y, mix(mouth_y, length, 0.42 + 0 * length), 0.04)
+    delta = delta - 0.03 * hill(s, 0, 0.16) * hill(y, mix(mouth_y, length, 0.42), 0.04)
     delta = delta + p(people.chin_knob) * hill(s, 0, 0.14) * hill(y, length * 0.92, 0.085)
     return np.asarray(delta, np.float32)
 
@@ -138,8 +152,9 @@ class Skull:
         self.s, self.y = self.axes(side)
         self.relief = relief(people, shots, self.s, self.y)
         heights = np.linspace(_TABLE_LOW, _TABLE_HIGH, _TABLE, dtype=np.float32)[None]
-        w, d = profile(people, np.repeat(heights, len(people), axis=0))
-        self._table = np.stack([w, d], axis=-1)[:, :, None]
+        heights = np.repeat(heights, len(people), axis=0)
+        self._head = np.stack(profile(people, heights), axis=-1)[:, :, None]
+        self._shell = np.stack(shell_profile(people, heights), axis=-1)[:, :, None]
 
     @classmethod
     def axes(cls, side: int) -> tuple[Array, Array]:
@@ -166,7 +181,9 @@ class Skull:
         tan, up = column(np.tan(self.shots.pitch)), column(1 / np.cos(self.shots.pitch))
         wide, high = np.float32(1), np.float32(1)
         sight = qy * column(np.sin(self.shots.pitch))
+        table = self._head
         if grow is not None:
+            table = self._shell
             wide, high = column(1 + grow[:, 0]), column(1 + grow[:, 1])
             qx, qy, tan = qx / wide, qy / high, tan * wide / high
         z = np.broadcast_to(column(self.people.depth * 0.8), qx.shape)
@@ -174,14 +191,16 @@ class Skull:
         delta: Array | float = 0.0
         for index in range(rounds):
             y = qy_up + z * tan
-            w, d = self._profile(y)
+            w, d = self._profile(table, y)
             w_all, d_all = w + delta, d + delta
             iw, id_ = 1 / (w_all * w_all), 1 / (d_all * d_all)
             a = sin * sin * iw + cos * cos * id_
             b = qx * (sin * cos) * (id_ - iw)
             c = qx * qx * (cos * cos * iw + sin * sin * id_) - 1
             root = b * b - a * c
-            z = (np.sqrt(np.maximum(root, 0)) - b) / a
+            found = (np.sqrt(np.maximum(root, 0)) - b) / a
+            # Half steps from the second on: under the chin full ones would swing to and fro.
+            z = found if index == 0 else 0.5 * (z + found)
             x_unit = (qx * cos - z * sin) / w_all
             z_unit = (qx * sin + z * cos) / d_all
             turn = 2 * x_unit / np.maximum(1 + z_unit, 0.05)
@@ -191,7 +210,8 @@ class Skull:
         extent = np.sqrt(w_all * w_all * cos * cos + d_all * d_all * sin * sin)
         edge = (extent - np.abs(qx)) / column(pixel)
         depth = (z * wide + sight) * up
-        return Hits(np.clip(edge + 0.5, 0, 1), turn, s, y, depth)
+        cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
+        return Hits(cover, turn, s, y, depth)
 
     def look_up(self, maps: Array, s: Array, y: Array) -> Array:
         """Read maps at places: (n, side, side[, c]) at (n, h, w) gives (n, h, w[, c])."""
@@ -203,14 +223,14 @@ class Skull:
             ]
         )
 
-    def _profile(self, y: Array) -> tuple[Array, Array]:
+    def _profile(self, table: Array, y: Array) -> tuple[Array, Array]:
         k = (_TABLE - 1) / (_TABLE_HIGH - _TABLE_LOW)
         position = (y - _TABLE_LOW) * k
         nothing = np.zeros_like(position[0])
         both = np.stack(
             [
                 cv2.remap(t, nothing, position[i], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for i, t in enumerate(self._table)
+                for i, t in enumerate(table)
             ]
         )
         return np.ascontiguousarray(both[..., 0]), np.ascontiguousarray(both[..., 1])
