@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -81,7 +82,7 @@ def key_provider(kind: KeyKind, key_file: Path | None, gallery: Path, *, new: bo
         return KeyFile(key_file if key_file is not None else gallery.with_name(gallery.name + ".key"))
     text = os.environ.get(PASSPHRASE_VARIABLE)
     if text is None:
-        if not click.get_text_stream("stdin").isatty():
+        if not sys.stdin.isatty():
             raise GalleryError(
                 "the gallery needs a passphrase and there is no terminal to ask on; set the environment "
                 f"variable {PASSPHRASE_VARIABLE}"

@@ -46,7 +46,7 @@ def round_file(run: Path, number: int | None) -> Path:
     rounds = folder.rounds()
     if not rounds:
         raise CheckpointError(
-            f"{run}/checkpoints holds no round_NNNN.safetensors, expected the folder that 'fedfr train' wrote; "
+            f"{run}/checkpoints holds no round_NNNN.safetensors, expected the folder of a 'fedfr train' run; "
             "check --run"
         )
     if number is not None and number not in rounds:

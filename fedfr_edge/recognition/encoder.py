@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedfr_edge.errors import ForeignModelError, ImageError, ModelError
+from fedfr_edge.errors import ForeignModelError, ImageError, MissingPartError, ModelError
 from fedfr_edge.recognition.manifest import (
     BACKBONE_EMBEDDING,
     EMBEDDING,
@@ -172,8 +172,6 @@ def _open(
     require_provider: str | None,
     threads: int | None,
 ) -> Any:
-    from fedfr_edge.errors import MissingPartError
-
     try:
         return open_session(data, providers=providers, require_provider=require_provider, threads=threads)
     except (MissingPartError, MemoryError):

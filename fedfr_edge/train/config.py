@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from fedfr_edge.config import option
@@ -125,3 +126,42 @@ class TrainConfig:
         """A client's weight in the average (Eq. 2 and 4), from the metrics of its update."""
         pool = self.resolved().client_weight == "pool"
         return float(metrics["images"] + (metrics["hard_negatives"] if pool else 0))
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Hyper-parameters of CosFace pre-training on public identities."""
+
+    backbone: str = option("sphereface20", help="sphereface10|20|64, iresnet18|34|50|100 or mobilefacenet")
+    dim: int = option(512, help="length d of an embedding", low=2)
+    width: int = option(64, help="channels of the first stage; 64 is the published network", low=1)
+    input_size: int = option(112, help="side at which the network looks at a face: 112, 56 or 28")
+    weights: Path | None = option(None, help="start from these weights (.safetensors or a plain state dict)")
+
+    epochs: int = option(20, help="passes over the public faces", low=1)
+    batch_size: int = option(128, help="images in a step", low=2)
+    learning_rate: float = option(0.1, help="highest SGD learning rate; falls to 0 along a cosine", low=0)
+    warmup: float = option(1.0, help="epochs in which the rate rises to its highest", low=0)
+    momentum: float = option(0.9, help="SGD momentum", low=0, high=1)
+    weight_decay: float = option(5e-4, help="SGD weight decay", low=0)
+    scale: float = option(30.0, help="CosFace scale s", low=0)
+    margin: float = option(0.4, help="CosFace margin m", low=0, high=2)
+
+    shift: float = option(0.0, help="shift images by up to this share of their side", low=0, high=0.5)
+    zoom: float = option(0.0, help="change their size by up to this share", low=0, high=0.5)
+    rotate: float = option(0.0, help="turn them by up to this many degrees", low=0, high=180)
+    light: float = option(0.0, help="change brightness and contrast by up to this share", low=0, high=1)
+    colour: float = option(0.0, help="change saturation by up to this share, channels by half", low=0, high=1)
+    downscale: float = option(0.0, help="share of images that lose detail", low=0, high=1)
+    erase: float = option(0.0, help="share of images with a grey rectangle over them", low=0, high=1)
+
+    validation: int = option(0, help="identities to hold out and to measure TAR@FAR on", low=0)
+    validation_far: float = option(1e-3, help="false-accept rate of that measurement", low=0, high=1)
+    validation_every: int = option(1, help="measure every so many epochs, and after the last", low=1)
+    keep: Literal["best", "last"] = option("best", help="which epoch's model to keep; best needs --validation")
+    patience: int = option(0, help="stop after so many measurements without a better one; 0: never", low=0)
+
+    seed: int = option(0, help="seed of everything random", low=0, high=2**63 - 1)
+    device: str = option("cpu", help="torch device: cpu, cuda, cuda:1, …")
+    threads: int = option(1, help="torch threads on the CPU", low=1)
+    embed_batch: int = option(256, help="images embedded at a time", low=1)

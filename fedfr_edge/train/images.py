@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedfr_edge.types import AlignedFaces
+from fedfr_edge.types import FACE_SIZE, AlignedFaces
 
 
 class ImageSource(Protocol):
@@ -35,3 +36,23 @@ class ImageRows:
 
     def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> AlignedFaces:
         return self.source[self.rows[rows]]
+
+
+class JoinedImages:
+    """Several sources one after the other, as one."""
+
+    def __init__(self, parts: Sequence[ImageSource]) -> None:
+        self.parts = tuple(parts)
+        self.starts = np.cumsum([0, *map(len, self.parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> AlignedFaces:
+        numbers = np.arange(len(self))[rows]
+        faces = np.empty((len(numbers), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+        for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):
+            here = (start <= numbers) & (numbers < end)
+            if here.any():
+                faces[here] = part[numbers[here] - start]
+        return faces

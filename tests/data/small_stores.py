@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fedfr_edge.data.readers.aligned import AlignedReader
+from fedfr_edge.data.readers.outcome import Outcome
 from fedfr_edge.data.store import FaceStore, StoreWriter
 
 
@@ -57,3 +61,16 @@ def crops(folder: Path, people: int, each: int) -> None:
     for person in range(people):
         for number in range(each):
             write_image(folder / f"person_{person:02d}" / f"{number}.png", face(1000 * person + number))
+
+
+class SlowReader(AlignedReader):
+    """Takes its time over each image, and leaves the number of its process in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def read(self, path: Path) -> Outcome:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(0.02)
+        return super().read(path)

@@ -72,8 +72,8 @@ def test_what_is_skipped_and_noted(tmp_path: Path) -> None:
     done = run(folder, tmp_path / "out", AlignedReader())
     assert done.skipped == {"not_an_image": 1, "undecodable": 2, "wrong_size": 1}
     assert done.notes == {"duplicate": 1, "shared": 1, "single_image": 1}
-    assert done.found == 10
-    assert len(done.store) == 7 - 0 - 1 + 0
+    assert done.found == 11
+    assert len(done.store) == 7
     skipped = {file: (code, detail) for file, code, detail in listing(tmp_path / "out" / "skipped.csv")}
     assert skipped["in/person_00/small.png"] == (
         "wrong_size",
@@ -81,12 +81,7 @@ def test_what_is_skipped_and_noted(tmp_path: Path) -> None:
     )
     assert skipped["in/person_00/broken.jpg"][0] == "undecodable"
     notes = listing(tmp_path / "out" / "notes.csv")
-    assert ("in/person_00/again.png", "duplicate") not in [note[:2] for note in notes]  # it sorts first
-    assert ("in/person_00/0.png", "duplicate", "same pixels as person_00/again") in notes or (
-        "in/person_00/again.png",
-        "duplicate",
-        "same pixels as person_00/0",
-    ) in notes
+    assert ("in/person_00/again.png", "duplicate", "same pixels as person_00/0") in notes
     assert ("in/person_01/stolen.bmp", "shared", "same pixels as person_00/1") in notes
     assert [note[0] for note in notes if note[1] == "single_image"] == ["in/person_02/only.png"]
 
@@ -114,8 +109,8 @@ def test_fit_keeps_proportions(height: int, width: int) -> None:
     assert got == (max(1, round(height * scale)), max(1, round(width * scale)))
     assert (fitted == 200).all(axis=2).sum() == got[0] * got[1]
     # In the middle, to the pixel.
-    assert abs((rows.min()) - (111 - rows.max())) <= 1
-    assert abs((columns.min()) - (111 - columns.max())) <= 1
+    assert abs(rows.min() - (111 - rows.max())) <= 1
+    assert abs(columns.min() - (111 - columns.max())) <= 1
 
 
 def test_fit_halves_by_averaging() -> None:
@@ -126,9 +121,7 @@ def test_fit_halves_by_averaging() -> None:
 
 def test_no_image_gives_a_face(tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a" / "1.png", face(1)[:50])
-    with pytest.raises(
-        DataError, match=r"no face came out of 1 image files \(wrong_size 1\); see .*skipped.csv"
-    ):
+    with pytest.raises(DataError, match=r"no face .* 1 image files \(wrong_size 1\); see .*skipped\.csv"):
         run(tmp_path / "in", tmp_path / "out", AlignedReader())
     with pytest.raises(StoreError, match="is unfinished"):
         FaceStore.open(tmp_path / "out")

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-import onnx
 import pytest
 import torch
+from exported_model import Export
 
 from fedfr_edge.data.split import Split, make_split
 from fedfr_edge.data.store import FaceStore, StoreWriter
 from fedfr_edge.export.calibration import choose_faces
-from fedfr_edge.export.write import ExportReport, export_generic, export_personal
+from fedfr_edge.export.write import export_generic, export_personal
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel, cpu_state
-
-
-@dataclass
-class Export:
-    model: GlobalModel | PersonalModel
-    report: ExportReport
-
-    @property
-    def path(self) -> Path:
-        return self.report.path
-
-    def graph(self) -> onnx.ModelProto:
-        """The exported graph as it was before the manifest."""
-        proto = onnx.load(self.path)
-        del proto.metadata_props[:]
-        return proto
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Export
+from exported_model import Export
 
 from fedfr_edge.cli import main
 from fedfr_edge.config import resolve

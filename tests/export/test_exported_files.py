@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Export
+from exported_model import Export
 
 from fedfr_edge.data.split import Split
 from fedfr_edge.data.store import FaceStore

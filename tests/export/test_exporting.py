@@ -1,4 +1,4 @@
-"""Exporting when something is wrong: no file is left, an earlier one stays; and choosing faces to calibrate."""
+"""Exporting when something is wrong: no file is left, an earlier one stays; the faces to calibrate with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Export
+from exported_model import Export
 from onnx import numpy_helper
 
 from fedfr_edge.data.split import Split
@@ -85,7 +85,7 @@ def test_too_few_comparisons(
     generic: Export, traced: onnx.ModelProto, earlier: Path, faces: np.ndarray, people: int
 ) -> None:
     few = Calibration(faces[:people], np.arange(people), "few")
-    with pytest.raises(DataError, match="too few for a threshold at any of 0.1, 0.01"):
+    with pytest.raises(DataError, match=r"too few for a threshold at any of 0\.1, 0\.01"):
         export_generic(generic.model, earlier, calibration=few)
     assert untouched(earlier)
 

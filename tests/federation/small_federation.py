@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -71,9 +72,7 @@ def make_world(folder: Path) -> World:
         public=tuple(public),
         clients=own,
         # Clients of different sizes, so that a wrong weight shows.
-        train={
-            name: tuple(f"{name}/{i}" for i in range(3 + int(name[7:9]) % 2)) for name in members
-        },
+        train={name: tuple(f"{name}/{i}" for i in range(3 + int(name[7:9]) % 2)) for name in members},
         test={name: tuple(f"{name}/{i}" for i in range(4, 6)) for name in members},
     ).save(folder / "split.json")
     generator = torch.Generator().manual_seed(3)
@@ -122,10 +121,11 @@ def in_process(
     return load_global(run.checkpoint(run.rounds()[-1]))
 
 
+@functools.cache
 def plain_loop(
-    world: World, rounds: int, settings: TrainConfig = SETTINGS, *, seed: int = 7
+    world: World, rounds: int, settings: TrainConfig = SETTINGS, seed: int = 7
 ) -> tuple[GlobalModel, dict[str, PrivateState]]:
-    """The same rounds without Flower."""
+    """The same rounds without Flower; computed once for all tests, which only read it."""
     faces = Faces.open(world.store, world.split, [world.public_store])
     model = world.model()
     data = {client: faces.of_client(client, model.metadata) for client in CLIENTS}

@@ -45,7 +45,7 @@ class Marked:
         for index in range(int(image[0, 0, 0])):
             offset = np.float32(index * 112)
             box = np.array([offset, 0, offset + 112, 112], np.float32)
-            faces.append(Face(box, (TEMPLATE + [offset, 0]).astype(np.float32), 0.9))
+            faces.append(Face(box, np.add(TEMPLATE, [offset, 0]).astype(np.float32), 0.9))
         return faces
 
 

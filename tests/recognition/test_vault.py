@@ -140,7 +140,7 @@ def test_wrong_key_and_missing_key_say_so(tmp_path: Path, key: KeyFile) -> None:
         Vault.open(path, other)
     with pytest.raises(GalleryError, match="cannot read key file"):
         Vault.open(path, KeyFile(tmp_path / "none.key"))
-    with pytest.raises(GalleryError, match="kept as 'file'.*--key file"):
+    with pytest.raises(GalleryError, match=r"kept as 'file'.*--key file"):
         Vault.open(path, Passphrase("x"))
 
 

@@ -52,9 +52,8 @@ class PhotoReader:
         left, top, right, bottom = map(float, face.box)
         side = min(right - left, bottom - top)
         if side < self.min_face:
-            return Outcome(
-                None, "too_small", f"the face is {side:.0f} pixels wide, at least {self.min_face} count"
-            )
+            detail = f"the face is {side:.0f} pixels wide, expected {self.min_face} or more"
+            return Outcome(None, "too_small", detail)
         try:
             aligned = align(image, face.landmarks)
         except AlignmentError as error:

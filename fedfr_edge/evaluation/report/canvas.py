@@ -42,7 +42,7 @@ SERIES = [COLOURS[f"series-{i}"][0] for i in range(6)]
 DASHES: list[Any] = ["-", (0, (6, 2)), (0, (4, 1.5, 1, 1.5)), (0, (2, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 1))]
 MARKERS = ["o", "s", "D", "^", "v", "P"]
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "mathtext.fontset": "dejavusans",

@@ -49,7 +49,8 @@ def clients_figure(results: Sequence[PersonalisedResult]) -> Drawing:
     )
     span = f"{trials[0]:,}" if trials[0] == trials[1] else f"{trials[0]:,} to {trials[1]:,}"
     caption = (
-        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each). Worst client (outlined). {worst}."
+        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each). "
+        f"The worst client (outlined): {worst}."
     )
     return draw("clients", caption, (9.2, 3.7), fill)
 
@@ -60,7 +61,9 @@ def _bars(axes: Axes, results: Sequence[PersonalisedResult], place: int) -> None
     for number, result in enumerate(results):
         x = np.arange(len(names)) + (number - (len(results) - 1) / 2) * width
         values = [100 * client.verification[place].value for client in result.clients]
-        bars = axes.bar(x, values, width * 0.92, color=colour(number), label=shown_name(result.name), zorder=2)
+        bars = axes.bar(
+            x, values, width * 0.92, color=colour(number), label=shown_name(result.name), zorder=2
+        )
         worst = names.index(result.verification[place].worst_client)
         bars[worst].set_edgecolor(INK)
         bars[worst].set_linewidth(1.8)

@@ -104,12 +104,11 @@ def _fmr_axis(axes: Axes, results: Sequence[PersonalisedResult]) -> None:
             f"FAR {rate_text(target)}",
             (target, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(3, -2),
+            xytext=(0, 3),
             textcoords="offset points",
-            rotation=90,
-            va="top",
-            ha="left",
-            fontsize=8,
+            va="bottom",
+            ha="center",
+            fontsize=8.5,
             color=INK,
         )
 

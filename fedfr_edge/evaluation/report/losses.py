@@ -34,9 +34,7 @@ def losses_figure(rounds: Sequence[Mapping[str, Any]]) -> Drawing | None:
 
         for place, (term, (numbers, values)) in enumerate(series.items()):
             axes = figure.add_subplot(1, len(series), place + 1)
-            low, mean, high = (
-                np.array([reduce(v) for v in values]) for reduce in (np.min, np.mean, np.max)
-            )
+            low, mean, high = (np.array([reduce(v) for v in values]) for reduce in (np.min, np.mean, np.max))
             axes.fill_between(numbers, low, high, color=colour(0), alpha=0.18, linewidth=0)
             axes.plot(numbers, mean, color=colour(0), marker="o", markersize=3 if len(numbers) > 12 else 5)
             axes.set_title(TERMS[term])

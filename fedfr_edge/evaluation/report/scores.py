@@ -30,6 +30,8 @@ def scores_figure(results: Sequence[PersonalisedResult]) -> Drawing:
     left, right = edges[max(occupied[0] - 2, 0)], edges[min(occupied[-1] + 3, PLOT_BINS)]
 
     def fill(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         first = None
         for number, result in enumerate(results):
             axes = figure.add_subplot(1, len(results), number + 1, sharex=first, sharey=first)
@@ -55,13 +57,14 @@ def scores_figure(results: Sequence[PersonalisedResult]) -> Drawing:
             )
             axes.set_title(shown_name(result.name))
             axes.set_xlim(left, right)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.set_xlabel("score (cosine)")
             if number == 0:
                 axes.set_ylabel("share of comparisons, %")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8.5)
 
     caption = (
-        f"1:1 scores of all {len(results[0].clients)} clients together, {results[0].reading} reading; counts in "
-        f"brackets. Dashed: mean of the clients' thresholds at FAR {far}; grey: their range."
+        f"1:1 scores of all {len(results[0].clients)} clients together, {results[0].reading} reading; "
+        f"counts in brackets. Dashed: mean of the clients' thresholds at FAR {far}; grey: their range."
     )
     return draw("scores", caption, (3.4 * len(results) + 0.6, 3.9), fill)

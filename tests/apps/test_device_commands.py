@@ -1,0 +1,532 @@
+"""``fedfr enrol``, ``login`` and ``doctor``: in this process, and as programs without torch and Flower."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from fedfr_edge.cli import main
+from fedfr_edge.config import resolve
+
+tiny_model = runpy.run_path(str(Path(__file__).parents[1] / "recognition" / "tiny_model.py"))
+
+BLOCKING = """
+import sys
+BLOCKED = {blocked!r}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(f"blocked: {{name}}")
+sys.meta_path.insert(0, Block())
+from fedfr_edge.cli import main
+status = main(sys.argv[1:])
+ours = [name for name in sys.modules if name.startswith("fedfr_edge.")]
+bad = [n for n in ours if n.split(".")[1] in ("train", "federation", "export", "data", "evaluation")]
+assert not bad, bad
+assert not BLOCKED & set(sys.modules), "blocked modules were imported"
+sys.exit(status)
+"""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def without() -> Run:
+    """Runs ``fedfr`` in a process of its own in which some packages cannot be imported."""
+
+    def run(
+        blocked: set[str], *arguments: str | Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", BLOCKING.format(blocked=blocked), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+
+    return run
+
+
+class Device:
+    """A folder with a model, aligned faces of three people, and short-hands for the commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = tiny_model["write"](folder / "m.onnx")
+        self.gallery = folder / "g.vault"
+        self.people = {}
+        for name, face in zip(("ana", "ben", "eve"), tiny_model["faces"](3), strict=True):
+            (folder / name).mkdir()
+            self.people[name] = folder / name
+            for number, shift in enumerate((0, 6)):
+                image = np.clip(face.astype(int) + shift, 0, 255).astype(np.uint8)
+                cv2.imwrite(str(folder / name / f"{number}.png"), image[:, :, ::-1])
+
+    def common(self) -> list[str]:
+        return ["--model", str(self.model), "--gallery", str(self.gallery)]
+
+    def enrol(self, *arguments: str | Path) -> int:
+        return main(["enrol", *self.common(), "--aligned", *map(str, arguments)])
+
+    def login(self, *arguments: str | Path) -> int:
+        return main(["login", *self.common(), "--aligned", *map(str, arguments)])
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path)
+
+
+def one_line_error(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("photographs:")]
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+# --- the whole path without torch and Flower ---------------------------------------------------
+
+
+def test_enrol_and_login_without_torch_and_flower(device: Device, without: Run) -> None:
+    blocked = {"torch", "flwr", "insightface", "matplotlib", "onnxscript", "safetensors", "pandas"}
+    common = [*device.common(), "--aligned"]
+    for name in ("ana", "ben"):
+        done = without(blocked, "enrol", *common, device.people[name])
+        assert done.returncode == 0, done.stderr
+        assert f"enrolled {name}" in done.stdout
+    done = without(blocked, "login", *common, device.people["ana"] / "1.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("accepted: ana\n")
+    done = without(blocked, "login", *common, device.people["eve"] / "0.png", "--json")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["reason"] == "not_recognised"
+
+
+def test_whole_photographs_without_torch_and_flower(device: Device, without: Run, dev_data: Path) -> None:
+    photographs = dev_data / "faces" / "celebrity_photos"
+    mine, strangers = photographs / "angelina_jolie", photographs / "denzel_washington"
+    blocked = {"torch", "flwr", "insightface", "matplotlib"}
+    picture = sorted(mine.iterdir())[0]
+    done = without(blocked, "enrol", *device.common(), "--name", "Angie", picture)
+    assert done.returncode == 0, done.stderr
+    done = without(blocked, "login", *device.common(), picture)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.startswith("accepted: Angie\n")
+    done = without(blocked, "login", *device.common(), sorted(strangers.iterdir())[0])
+    assert done.returncode == 1
+    assert done.stdout.startswith("refused (not_recognised)")
+    assert done.stderr == ""
+
+
+def test_real_photographs_that_cannot_be_used(
+    device: Device, dev_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs = dev_data / "photos" / "face_recognition" / "examples"
+    several, one = photographs / "two_people.jpg", photographs / "obama.jpg"
+    nobody = tmp_path / "nobody.png"
+    cv2.imwrite(str(nobody), np.full((200, 300, 3), 90, np.uint8))
+    enrol = ["enrol", *device.common(), "--name", "Ana"]
+    assert main([*enrol, str(several)]) == 1
+    assert "2 faces were found, expected exactly one" in one_line_error(capsys)
+    assert main([*enrol, str(nobody)]) == 1
+    assert "no face was found" in one_line_error(capsys)
+    assert not device.gallery.exists()
+    assert main([*enrol, str(several), str(one), str(nobody)]) == 0
+    captured = capsys.readouterr().out
+    assert "skipped two_people.jpg (several_faces)" in captured
+    assert "skipped nobody.png (no_face)" in captured
+    assert "from 1 of 3 photographs" in captured
+    login = ["login", *device.common(), "--json"]
+    assert main([*login, str(several)]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["faces_seen"] == 2
+    assert main([*login, str(nobody)]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["reason"], answer["faces_seen"], answer["score"]) == ("no_face", 0, None)
+
+
+# --- enrol -------------------------------------------------------------------------------------
+
+
+def test_enrol_writes_gallery_key_and_a_record_without_names(device: Device) -> None:
+    assert device.enrol("--name", "Anastasia Example", device.people["ana"]) == 0
+    key, record = device.folder / "g.vault.key", device.folder / "g.vault.enrol.toml"
+    for private in (device.gallery, key):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    written = b"".join(p.read_bytes() for p in device.folder.iterdir() if p.is_file() and p != device.model)
+    assert b"Anastasia" not in written
+    assert b"0.png" not in written
+    from fedfr_edge.apps.commands.enrol import EnrolConfig
+
+    config = resolve(EnrolConfig, "enrol", record)
+    assert (config.gallery, config.aligned, config.name) == (device.gallery, True, None)
+
+
+def test_a_folder_gives_its_name_and_a_bad_file_is_skipped(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (device.people["ana"] / "broken.jpg").write_bytes(b"no picture")
+    (device.people["ana"] / "notes.txt").write_text("not meant")
+    assert device.enrol(device.people["ana"]) == 0
+    out = capsys.readouterr().out
+    assert "skipped broken.jpg (unreadable)" in out
+    assert "enrolled ana" in out
+    assert "from 2 of 3 photographs" in out
+
+
+def test_a_name_twice_needs_replace(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    assert device.enrol(device.people["ana"]) == 0
+    before = device.gallery.read_bytes()
+    capsys.readouterr()
+    assert device.enrol("--name", "ana", device.people["ben"]) == 1
+    assert "--replace" in one_line_error(capsys)
+    assert device.gallery.read_bytes() == before
+    assert device.enrol("--name", "ana", "--replace", device.people["ben"]) == 0
+    assert device.login(device.people["ben"] / "0.png") == 0
+    assert device.login(device.people["ana"] / "0.png") == 1
+
+
+def test_a_failed_enrolment_leaves_nothing_behind(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(device.folder.iterdir())
+    bad = device.people["ana"] / "broken.jpg"
+    bad.write_bytes(b"no picture")
+    assert device.enrol("--name", "ana", bad) == 1
+    assert "broken.jpg" in one_line_error(capsys)
+    assert sorted(device.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.jpg", "--name", "x"], "no such file or folder: missing.jpg"),
+        (["{folder}", "--name", "x"], "holds no photographs"),
+        (["{ana}/0.png"], "give --name"),
+        (["--name", "x"], "no photographs are given"),
+        (["{ana}", "--model", "none.onnx"], "cannot read model none.onnx"),
+        (["{ana}", "--model", "{ana}/0.png"], "is no ONNX model"),
+        (["{ana}", "--key", "passphrase", "--key-file", "k"], "contradicts --key passphrase"),
+        (["{ana}", "--name", "a\x07b"], "no usable name"),
+    ],
+)
+def test_bad_input_to_enrol_is_one_line(
+    device: Device, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    empty = device.folder / "empty"
+    empty.mkdir()
+    filled = [text.format(folder=empty, ana=device.people["ana"]) for text in arguments]
+    assert device.enrol(*filled) == 1
+    assert message in one_line_error(capsys)
+    assert not device.gallery.exists()
+
+
+def test_a_full_disk_keeps_the_old_gallery(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    """The limit on file size stands in for a full disk: the write really fails half-way."""
+    resource = pytest.importorskip("resource")
+    assert device.enrol(device.people["ana"]) == 0
+    before = device.gallery.read_bytes()
+    capsys.readouterr()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal
+
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        status = device.enrol(device.people["ben"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    assert status == 1
+    assert "cannot write" in one_line_error(capsys)
+    assert device.gallery.read_bytes() == before
+    assert not list(device.folder.glob(".*tmp"))
+    assert device.login(device.people["ana"] / "0.png") == 0
+
+
+# --- login -------------------------------------------------------------------------------------
+
+
+def test_login_says_what_its_threshold_rests_on(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    capsys.readouterr()
+    assert device.login(device.people["ana"] / "0.png") == 0
+    out = capsys.readouterr().out
+    assert (
+        "threshold 0.9000 (FAR 0.001 per comparison: 100 of 100000 non-mated comparisons of test faces)"
+        in out
+    )
+    assert "remark" not in out
+    assert device.login(device.people["ana"] / "0.png", "--far", "1e-4") == 0
+    out = capsys.readouterr().out
+    assert "threshold 0.9500" in out
+    assert "fewer than 10 false accepts" in out
+    assert device.login(device.people["eve"] / "0.png", "--threshold", "-1") == 0
+    assert "given by --threshold" in capsys.readouterr().out
+
+
+def test_login_json_has_every_value(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    capsys.readouterr()
+    assert device.login("--json", device.people["ana"] / "0.png") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {
+        *("accepted", "reason", "detail", "person", "score", "threshold", "far", "far_supported"),
+        *("faces_seen", "model"),
+    }
+    assert (answer["accepted"], answer["reason"]) == (True, "accepted")
+    assert answer["person"]["name"] == "ana"
+
+
+def test_login_by_claim(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    device.enrol(device.people["ben"])
+    photo = device.people["ana"] / "1.png"
+    assert device.login(photo, "--name", "ana") == 0
+    assert device.login(photo, "--name", "ben") == 1
+    capsys.readouterr()
+    assert device.login(photo, "--name", "eve") == 1
+    assert capsys.readouterr().out.startswith("refused (not_enrolled)")
+
+
+def test_a_gallery_of_another_model_is_an_error(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    device.model = tiny_model["write"](device.folder / "other.onnx", seed=1)
+    capsys.readouterr()
+    assert device.login(device.people["ana"] / "0.png") == 1
+    assert "different models cannot be compared" in one_line_error(capsys)
+    before = device.gallery.read_bytes()
+    assert device.enrol(device.people["ben"]) == 1
+    assert "different models cannot be compared" in one_line_error(capsys)
+    assert device.gallery.read_bytes() == before
+
+
+def test_a_tampered_gallery_is_an_error(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    data = bytearray(device.gallery.read_bytes())
+    data[-1] ^= 1
+    device.gallery.write_bytes(data)
+    capsys.readouterr()
+    assert device.login(device.people["ana"] / "0.png") == 1
+    assert "integrity check" in one_line_error(capsys)
+    assert device.enrol(device.people["ben"]) == 1
+    assert "integrity check" in one_line_error(capsys)
+    assert device.gallery.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.png"], "cannot read missing.png"),
+        (["{folder}/m.onnx"], "m.onnx"),
+        (["{ana}/0.png", "--gallery", "none.vault"], "cannot read gallery none.vault"),
+        (["{ana}/0.png", "--gallery", "{folder}/m.onnx"], "no gallery of fedfr-edge"),
+        (["{ana}/0.png", "--key-file", "none.key"], "cannot read key file none.key"),
+        (["{ana}/0.png", "--far", "0.5"], "it has: 1e-2, 1e-3, 1e-4"),
+        (["{ana}/0.png", "--threshold", "nan"], "finite"),
+        (["{ana}/0.png", "--threshold", "1.5"], "at most 1"),
+    ],
+)
+def test_bad_input_to_login_is_one_line(
+    device: Device, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    device.enrol(device.people["ana"])
+    capsys.readouterr()
+    filled = [text.format(folder=device.folder, ana=device.people["ana"]) for text in arguments]
+    assert device.login(*filled) == 1
+    assert message in one_line_error(capsys)
+
+
+def test_passphrase_from_the_environment(
+    device: Device, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = device.people["ana"] / "0.png"
+    monkeypatch.setenv("FEDFR_PASSPHRASE", "correct horse")
+    assert device.enrol("--key", "passphrase", device.people["ana"]) == 0
+    assert not (device.folder / "g.vault.key").exists()
+    assert device.login("--key", "passphrase", photo) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("FEDFR_PASSPHRASE", "wrong horse")
+    assert device.login("--key", "passphrase", photo) == 1
+    assert "does not fit" in one_line_error(capsys)
+    monkeypatch.delenv("FEDFR_PASSPHRASE")
+    assert device.login("--key", "passphrase", photo) == 1
+    assert "FEDFR_PASSPHRASE" in one_line_error(capsys)
+    assert device.login(photo) == 1
+    assert "--key passphrase" in one_line_error(capsys)
+
+
+def test_audit_of_the_commands_holds_no_names(device: Device) -> None:
+    log = device.folder / "audit.jsonl"
+    device.enrol("--audit", log, "--name", "Anastasia", device.people["ana"])
+    device.login("--audit", log, device.people["ana"] / "0.png")
+    device.login("--audit", log, device.people["eve"] / "0.png")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["event"], line.get("reason")) for line in lines] == [
+        ("enrol", None),
+        ("login", "accepted"),
+        ("login", "not_recognised"),
+    ]
+    assert "Anastasia" not in log.read_text()
+    assert lines[0]["subject"] == lines[1]["subject"]
+
+
+def test_a_login_that_cannot_be_logged_is_not_granted(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device.enrol(device.people["ana"])
+    capsys.readouterr()
+    assert device.login("--audit", device.folder, device.people["ana"] / "0.png") == 1
+    assert "cannot write" in one_line_error(capsys)
+
+
+def test_lockout_by_choice(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    device.enrol(device.people["ana"])
+    for _ in range(5):
+        assert device.login("--lockout", device.people["eve"] / "0.png") == 1
+    capsys.readouterr()
+    assert device.login("--lockout", device.people["ana"] / "0.png") == 1
+    assert capsys.readouterr().out.startswith("refused (locked)")
+    assert device.login(device.people["ana"] / "0.png") == 0
+
+
+def test_names_are_printed_as_they_are(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[bold]:smile: Ana[/bold]"
+    device.enrol("--name", name, device.people["ana"])
+    assert f"enrolled {name} " in capsys.readouterr().out
+    device.login(device.people["ana"] / "0.png")
+    assert capsys.readouterr().out.startswith(f"accepted: {name}\n")
+
+
+@pytest.mark.parametrize("command", ["enrol", "login", "doctor"])
+def test_help_says_what_goes_in_and_comes_out(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "In:" in text
+    assert "Out:" in text
+    assert "--config" in text
+
+
+# --- doctor ------------------------------------------------------------------------------------
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    report = json.loads((folder / "doctor.json").read_text())
+    report["by_name"] = {check["name"]: check for check in report["checks"]}
+    return report
+
+
+def test_doctor_on_a_working_device(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    output = device.folder / "doctor.json"
+    assert main(["doctor", "--model", str(device.model), "-o", str(output)]) == 0
+    report, out = report_of(device.folder), capsys.readouterr().out
+    assert report["works"] is True
+    for name in (
+        "python",
+        "numpy",
+        "opencv",
+        "onnxruntime",
+        "providers",
+        "detector",
+        "cryptography",
+        "model",
+    ):
+        assert report["by_name"][name]["status"] == "ok", report["by_name"][name]
+        assert name in out
+    assert "CPUExecutionProvider" in report["by_name"]["providers"]["found"]
+    assert out.endswith("The device part works.\n")
+
+
+def test_doctor_says_how_to_mend_each_fault(device: Device, without: Run) -> None:
+    blocked = {"cv2", "onnxruntime", "keyring"}
+    done = without(blocked, "doctor", "-o", device.folder / "doctor.json", "--model", device.model)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    report = report_of(device.folder)
+    assert report["works"] is False
+    faults = {check["name"] for check in report["checks"] if check["status"] == "fault"}
+    assert faults == {"opencv", "onnxruntime", "providers", "detector", "model"}
+    assert all(check["mend"] for check in report["checks"] if check["status"] != "ok")
+    assert "libgl1" in report["by_name"]["opencv"]["mend"]
+    assert "fedfr-edge[cpu]" in report["by_name"]["onnxruntime"]["mend"]
+    assert report["by_name"]["keyring"]["status"] == "absent"
+
+
+def test_doctor_without_the_optional_parts_is_content(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.metadata
+
+    from fedfr_edge.apps import checks
+
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in checks.EXTRAS:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert main(["doctor", "-o", str(device.folder / "doctor.json")]) == 0
+    by_name = report_of(device.folder)["by_name"]
+    for name, extra in checks.EXTRAS.items():
+        assert by_name[name]["status"] == "absent"
+        assert f"fedfr-edge[{extra}]" in by_name[name]["mend"]
+
+
+def test_doctor_reports_both_onnxruntimes(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "1.31.1" if name == "onnxruntime-gpu" else real(name)
+    )
+    assert main(["doctor", "-o", str(device.folder / "doctor.json")]) == 0
+    found = report_of(device.folder)["by_name"]["onnxruntime"]
+    assert found["status"] == "warning"
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in found["mend"]
+
+
+def test_doctor_warns_of_a_version_out_of_range(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "2.14.0" if name == "torch" else real(name)
+    )
+    assert main(["doctor", "-o", str(device.folder / "doctor.json")]) == 0
+    found = report_of(device.folder)["by_name"]["torch"]
+    assert found["status"] == "warning"
+    assert "2.14.0, expected torch" in found["found"]
+
+
+def test_doctor_requires_the_provider_asked_for(device: Device) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime may really have CUDA")
+    output = device.folder / "doctor.json"
+    assert main(["doctor", "--provider", "cuda", "-o", str(output)]) == 1
+    found = report_of(device.folder)["by_name"]["providers"]
+    assert found["status"] == "fault"
+    assert "fedfr-edge[gpu]" in found["mend"]
+
+
+def test_doctor_reports_a_bad_model_and_a_bad_folder(device: Device) -> None:
+    output = device.folder / "doctor.json"
+    arguments = ["--model", str(device.people["ana"] / "0.png"), "--folder", str(device.folder / "none")]
+    assert main(["doctor", *arguments, "-o", str(output)]) == 1
+    by_name = report_of(device.folder)["by_name"]
+    assert by_name["model"]["status"] == by_name["disk"]["status"] == "fault"
+    assert "copy it again" in by_name["model"]["mend"]
