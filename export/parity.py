@@ -84,5 +84,5 @@ def _check_unit(name: str, values: Any, where: str) -> None:
     if not np.all(np.abs(lengths - 1) <= 1e-3):
         raise ExportError(
             f"{where} gives {name} vectors of length {lengths.min():.3g} to {lengths.max():.3g}, expected 1; "
-            "the weights hold NaN or give all-zero features, export an earlier round"
+            "the features are zero or overflow, so the model is untrained or diverged: export another round"
         )

@@ -156,9 +156,11 @@ class PretrainConfig:
     erase: float = option(0.0, help="share of images with a grey rectangle over them", low=0, high=1)
 
     validation: int = option(0, help="identities to hold out and to measure TAR@FAR on", low=0)
-    validation_far: float = option(1e-3, help="false-accept rate of that measurement", low=0, high=1)
+    validation_far: float = option(1e-3, help="false-accept rate of that measurement", low=1e-9, high=1)
     validation_every: int = option(1, help="measure every so many epochs, and after the last", low=1)
-    keep: Literal["best", "last"] = option("best", help="which epoch's model to keep; best needs --validation")
+    keep: Literal["best", "last"] = option(
+        "best", help="which epoch's model to keep; the last without --validation"
+    )
     patience: int = option(0, help="stop after so many measurements without a better one; 0: never", low=0)
 
     seed: int = option(0, help="seed of everything random", low=0, high=2**63 - 1)

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fedfr_edge.train.backbones.backbone import Backbone, normalise
-from fedfr_edge.train.images import ImageSource
+from fedfr_edge.train.images import ImageSource, Rows
 from fedfr_edge.types import Progress, no_progress
 
 
-def as_tensor(images: ImageSource | Tensor, rows: slice, device: torch.device) -> Tensor:
+def as_tensor(images: ImageSource | Tensor, rows: Rows, device: torch.device) -> Tensor:
     """Rows of ``images`` as a uint8 tensor (n, 112, 112, 3) on ``device``."""
     if isinstance(images, Tensor):
-        return images[rows].to(device)
+        return images[torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows].to(device)
     # A copy: a memory map is read-only, which torch would warn about.
     return torch.from_numpy(np.array(images[rows], dtype=np.uint8)).to(device)
 

@@ -85,7 +85,7 @@ class TorchEncoder:
             raise NonFiniteError(
                 f"{self._name} gives features that are not finite or all zero for "
                 f"{int((~np.isclose(lengths, 1, atol=1e-3)).sum())} of {len(out)} faces, expected finite "
-                "non-zero ones; its training diverged, go back to an earlier round"
+                "non-zero ones; the model is untrained or diverged, take another round"
             )
         return out
 

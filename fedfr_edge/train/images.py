@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fedfr_edge.types import FACE_SIZE, AlignedFaces
 
+Rows: TypeAlias = "slice | npt.NDArray[np.int64]"
+"""Which rows: a slice, or int64 row numbers (n,)."""
+
 
 class ImageSource(Protocol):
     """Aligned faces by row: ``uint8 (n, 112, 112, 3)`` RGB.
 
-    A plain array is one. ``source[rows]`` takes a slice or int64 row numbers and gives an array.
+    A plain array is one. ``source[rows]`` gives an array.
     """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> AlignedFaces: ...
+    def __getitem__(self, rows: Rows, /) -> AlignedFaces: ...
 
 
 class ImageRows:
@@ -34,7 +37,7 @@ class ImageRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> AlignedFaces:
+    def __getitem__(self, rows: Rows, /) -> AlignedFaces:
         return self.source[self.rows[rows]]
 
 
@@ -48,7 +51,7 @@ class JoinedImages:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> AlignedFaces:
+    def __getitem__(self, rows: Rows, /) -> AlignedFaces:
         numbers = np.arange(len(self))[rows]
         faces = np.empty((len(numbers), FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
         for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=False):

@@ -48,7 +48,7 @@ class LossLog:
             value = float(self.values[step, term])
             raise NonFiniteError(
                 f"{self.who}: {self.terms[term]} is {value} at step {step + 1}, expected a finite number; "
-                "nothing of this round was kept; lower learning_rate or look for damaged images"
+                "nothing of it was kept; lower learning_rate or look for damaged images"
             )
 
     def means(self) -> dict[str, float]:

@@ -32,6 +32,7 @@ class PublicSet:
         identities: names, unique over all stores; identity k is row k of Φ.
         stores: digests of the stores.
         licences: their terms, each once.
+        first: how many of the identities are from the first store.
     """
 
     images: ImageSource
@@ -39,6 +40,7 @@ class PublicSet:
     identities: tuple[str, ...]
     stores: tuple[str, ...]
     licences: tuple[str, ...]
+    first: int
 
     @classmethod
     def gather(cls, stores: Sequence[FaceStore], split: Split | None = None) -> PublicSet:
@@ -55,7 +57,7 @@ class PublicSet:
             )
         owner = {} if split is None else {name: c for c, names in split.clients.items() for name in names}
         number: dict[str, int] = {}
-        parts, labels = list[ImageSource](), list[Labels]()
+        parts, labels, first = list[ImageSource](), list[Labels](), None
         for store in stores:
             if split is not None and store.digest == split.store_digest:
                 rows = split.public_rows(store)
@@ -71,14 +73,17 @@ class PublicSet:
                         "person, or remove it from one side"
                     )
                 number[name] = len(number)
+            first = len(number) if first is None else first
             parts.append(ImageRows(store.images, rows))
-            labels.append(np.array([number[store.identities[label]] for label in store.labels[rows]], np.int64))
+            found = [number[store.identities[label]] for label in store.labels[rows]]
+            labels.append(np.array(found, dtype=np.int64))
         return cls(
             images=JoinedImages(parts),
             labels=np.concatenate([*labels, np.zeros(0, np.int64)]),
             identities=tuple(number),
             stores=tuple(store.digest for store in stores),
             licences=tuple(dict.fromkeys(str(store.manifest["licence"]) for store in stores)),
+            first=first or 0,
         )
 
     def metadata(self) -> dict[str, str]:

@@ -74,6 +74,7 @@ def test_import_errors(tmp_path: Path, capsys: Capture) -> None:
     line = fails(capsys, "data", "import", tmp_path / "in", "-o", out, "--detector", "magic")
     assert "magic" in line
     assert "expected one of centerface" in line
+    assert not out.exists()
     assert "min_face" in fails(capsys, "data", "import", tmp_path / "in", "-o", out, "--min-face", "0")
     assert "inputs" in fails(capsys, "data", "import", "-o", out)
 

@@ -99,7 +99,7 @@ def test_inputs_that_cannot_be_used(tmp_path: Path) -> None:
         find_images([])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.lists(

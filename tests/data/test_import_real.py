@@ -70,11 +70,10 @@ def test_names_resolve_the_pairs_of_lfw(dev_data: Path, tmp_path: Path) -> None:
     lines = (dev_data / "faces" / "lfw_pairs_5folds.txt").read_text().splitlines()[1:101]
     wanted = set()
     for line in lines:
-        first, *rest = line.split("\t")
-        pairs = (
-            [(first, rest[0]), (first, rest[1])] if len(rest) == 2 else [(first, rest[0]), (rest[1], rest[2])]
-        )
-        wanted |= {f"{name}/{name}_{int(number):04d}" for name, number in pairs}
+        fields = line.split("\t")
+        names = (fields[0], fields[0] if len(fields) == 3 else fields[2])
+        numbers = (int(fields[1]), int(fields[-1]))
+        wanted |= {f"{name}/{name}_{number:04d}" for name, number in zip(names, numbers, strict=True)}
     (tmp_path / "in").mkdir()
     for name in {image.split("/")[0] for image in wanted}:
         (tmp_path / "in" / name).symlink_to(dev_data / "faces" / "lfw_aligned" / name)

@@ -24,6 +24,9 @@ class AlignedReader:
     def __init__(self, resize: bool = False) -> None:
         self.resize = resize
 
+    def open(self) -> None:
+        """Nothing to get ready."""
+
     def describe(self) -> dict[str, str | int | bool]:
         """Kind, and whether other sizes are fitted."""
         return {"kind": "aligned", "resize": self.resize}

@@ -69,10 +69,12 @@ def import_faces(
 
     Raises:
         DataError: the inputs are unusable, or no image gave a face.
+        ConfigError, MissingPartError: the reader cannot work; nothing was written.
         StoreError: ``out`` holds something else.
         WriteError: the disk refused; what is written stays.
     """
     images, odd = find_images(inputs, merge=merge)
+    reader.open()
     with (
         StoreWriter(out, source=source, licence=licence, extra=reader.describe()) as writer,
         Journal(out / SKIPPED) as skipped,

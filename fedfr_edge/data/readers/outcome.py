@@ -30,6 +30,14 @@ class Outcome:
 class FaceReader(Protocol):
     """Turns one image file into one aligned face. It is sent to other processes, so it pickles."""
 
+    def open(self) -> None:
+        """Get ready; called in each process before it reads, and before anything is written.
+
+        Raises:
+            FedFRError: it cannot work, for example for want of a detector.
+        """
+        ...
+
     def describe(self) -> dict[str, str | int | bool]:
         """What decides its results, for the manifest and to tell whether an import can go on."""
         ...

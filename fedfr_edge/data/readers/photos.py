@@ -26,23 +26,26 @@ class PhotoReader:
         self.min_face = min_face
         self._detector: Detector | None = None
 
+    def open(self) -> None:
+        """Open the detector.
+
+        Raises:
+            ConfigError: the specification is not understood.
+            MissingPartError: the detector's package or file is not there.
+        """
+        self._opened()
+
     def describe(self) -> dict[str, str | int | bool]:
         """Kind, detector (without the folder of its file) and least face."""
         kind, colon, file = self.spec.partition(":")
         return {"kind": "photos", "detector": kind + colon + Path(file).name, "min_face": self.min_face}
 
     def read(self, path: Path) -> Outcome:
-        """Read, detect and align; see :class:`Outcome` for the codes.
-
-        Raises:
-            MissingPartError: the detector cannot be opened.
-        """
-        if self._detector is None:
-            # One thread: files are read side by side instead, and results depend on no core count.
-            self._detector = open_detector(self.spec, threads=1)
+        """Read, detect and align; see :class:`Outcome` for the codes."""
+        detector = self._opened()
         try:
             image = read_image(path)
-            faces = self._detector.detect(image)
+            faces = detector.detect(image)
         except ImageError as error:
             return Outcome(None, "undecodable", str(error))
         if not faces:
@@ -61,6 +64,12 @@ class PhotoReader:
         if len(faces) > 1:
             return Outcome(aligned, "several_faces", f"{len(faces)} faces, kept the largest central one")
         return Outcome(aligned)
+
+    def _opened(self) -> Detector:
+        if self._detector is None:
+            # One thread: files are read side by side instead, and results depend on no core count.
+            self._detector = open_detector(self.spec, threads=1)
+        return self._detector
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_detector": None}  # each process opens its own

@@ -54,6 +54,7 @@ def read_in_order(reader: FaceReader, paths: Sequence[Path], jobs: int) -> Gener
 def _start_worker(reader: FaceReader) -> None:
     global _reader
     _reader = reader
+    _reader.open()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

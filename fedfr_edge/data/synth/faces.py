@@ -15,10 +15,11 @@ from .background import background
 from .camera import photograph
 from .identity import Identities
 from .nuisance import Nuisances
-from .person import Frame, portray
+from .layers import Place
+from .person import portray
 from .seeds import stream
 
-PHOTO_SIDE = 176
+PHOTO_SIDE = 160
 """Side of the picture that an aligned crop is cut from."""
 
 _UNITS = 2.62  # head units that the picture spans
@@ -35,19 +36,21 @@ def photograph_heads(
         keys: ``(seed, identity, image)`` of each row: they choose background and sensor noise.
 
     Returns:
-        ``n`` pairs: RGB uint8 (at most 176×176) and its true landmarks, float32 (5, 2), pixels.
+        ``n`` pairs: RGB uint8 (at most 160×160) and its true landmarks, float32 (5, 2), pixels.
     """
-    scale = (PHOTO_SIDE / _UNITS * shots.scale).astype(np.float32)
-    middle = np.array([0.0, 0.06], np.float32)
-    centre = (PHOTO_SIDE - 1) / 2 + (shots.offset - middle) * scale[:, None]
-    portraits = portray(people, shots, Frame(PHOTO_SIDE, PHOTO_SIDE, centre.astype(np.float32), scale))
+    places = []
+    for row in range(len(people)):
+        scale = PHOTO_SIDE / _UNITS * float(shots.scale[row])
+        x, y = (PHOTO_SIDE - 1) / 2 + shots.offset[row] * scale
+        places.append(Place(PHOTO_SIDE, PHOTO_SIDE, float(x), float(y) - 0.06 * scale, scale, float(shots.roll[row])))
     result = []
-    for row, key in enumerate(keys):
-        rng = stream(key[0], "photograph", *key[1:])
+    for row, portrait in enumerate(portray(people, shots, places)):
+        seed, identity, image = keys[row]
+        rng = stream(seed, "photograph", identity, image)
         behind = background(rng, PHOTO_SIDE, PHOTO_SIDE)
-        scene = behind + (portraits.light[row] - behind) * portraits.cover[row]
+        scene = behind + (portrait.light - behind) * portrait.cover
         photo, factor = photograph(scene, shots, row, rng)
-        landmarks = (portraits.landmarks[row] + 0.5) * np.float32(factor) - 0.5
+        landmarks = (portrait.landmarks + 0.5) * np.float32(factor) - 0.5
         result.append((photo, landmarks.astype(np.float32)))
     return result
 

@@ -112,6 +112,10 @@ class Identities:
     def __len__(self) -> int:
         return len(self.face_width)
 
+    def row(self, index: int) -> Identities:
+        """Row ``index`` as a batch of one."""
+        return Identities(**{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)})
+
 
 def identity_parameters(seed: int, index: int) -> Identities:
     """The person number ``index`` of the set ``seed``: a batch of one (``n`` = 1).

@@ -7,7 +7,7 @@ import numpy as np
 
 from .layers import Layers
 from .nuisance import Nuisances
-from .shapes import Array, column, ramp
+from .shapes import Array, ramp
 from .skull import Skull
 
 
@@ -37,42 +37,36 @@ def relief_shadow(skull: Skull, shots: Nuisances) -> Array:
             rise = max(float(z[i] / level[i]), -0.2) * step + 0.35 * step * step
             np.maximum(blocked, there - delta - np.float32(rise), out=blocked)
         result[i] = 1 - np.clip(blocked * 28, 0, 1) * np.float32(0.85)
-    return cv2_blur(result, skull.side / 160)
+    return np.stack([cv2.GaussianBlur(m, (0, 0), skull.side / 160) for m in result])
 
 
-def cv2_blur(maps: Array, sigma: float) -> Array:
-    """Each (h, w) of (n, h, w) with a Gaussian blur of that sigma in pixels."""
-    return np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps])
-
-
-def shine(layers: Layers, shots: Nuisances, qx: Array, qy: Array) -> Array:
-    """The light that leaves the layers towards the camera: linear RGB (n, 3, h, w).
+def shine(layers: Layers, shots: Nuisances) -> Array:
+    """The light that leaves the layers towards the camera: linear RGB (3, h, w).
 
     Lambert's cosine law with a light that wraps a little round the edge (skin lets light through),
-    a Blinn–Phong highlight, ambient light that falls more from above, and a soft shadow of
-    something outside the picture.
+    a Blinn–Phong highlight (exponent 16), ambient light that falls more from above, and a soft
+    shadow of something outside the picture. ``shots`` has one row.
     """
     norm = 1 / np.sqrt(1 + layers.slope_x**2 + layers.slope_y**2)
     nx, ny = -layers.slope_x * norm, -layers.slope_y * norm
-    lx, ly, lz = (column(shots.light[:, k]) for k in range(3))
+    lx, ly, lz = (float(v) for v in shots.light[0])
     cosine = nx * lx + ny * ly + norm * lz
-    edge = qx * column(np.cos(shots.shade_angle)) + qy * column(np.sin(shots.shade_angle))
-    outside = 1 - column(shots.shade) * ramp(edge - column(shots.shade_offset), -0.12, 0.12)
-    reach = layers.open * outside
+    reach = layers.open
+    if shots.shade[0] > 0:
+        edge = layers.qx * np.cos(shots.shade_angle) + layers.qy * np.sin(shots.shade_angle)
+        reach = reach * (1 - shots.shade * ramp(edge - shots.shade_offset, -0.12, 0.12))
     lambert = np.maximum((cosine + 0.12) / 1.12, 0) * reach
-    # Halfway between the light and the camera at (0, 0, 1).
-    half = 1 / np.sqrt(lx * lx + ly * ly + (lz + 1) ** 2)
-    mirror = np.maximum((nx * lx + ny * ly + norm * (lz + 1)) * half, 0)
-    mirror *= mirror
-    mirror *= mirror
-    mirror *= mirror
-    mirror *= mirror
-    mirror *= reach * layers.gloss * (cosine > 0)
-    ambient = 1 - column(shots.sky) * (ny + 0.1)
-    # Grazing places see less of the surroundings.
-    ambient = ambient * (0.55 + 0.45 * norm)
+    # Halfway between the light and the camera at (0, 0, 1): the light's direction plus (0, 0, 1).
+    mirror = np.maximum((cosine + norm) / float(np.sqrt(lx * lx + ly * ly + (lz + 1) ** 2)), 0)
+    for _ in range(4):
+        mirror *= mirror
+    mirror *= reach
+    mirror *= layers.gloss
+    mirror *= cosine > 0
+    # Ambient: less from below, and less where the surface turns away and sees little but itself.
+    ambient = (1 - shots.sky * (ny + 0.1)) * (0.55 + 0.45 * norm)
     light = np.empty_like(layers.colour)
     for channel in range(3):
-        key, fill = column(shots.key[:, channel]), column(shots.fill[:, channel])
-        light[:, channel] = layers.colour[:, channel] * (lambert * key + ambient * fill) + mirror * key
+        key, fill = float(shots.key[0, channel]), float(shots.fill[0, channel])
+        light[channel] = layers.colour[channel] * (lambert * key + ambient * fill) + mirror * key
     return light

@@ -72,6 +72,10 @@ class Nuisances:
     def __len__(self) -> int:
         return len(self.yaw)
 
+    def row(self, index: int) -> Nuisances:
+        """Row ``index`` as a batch of one."""
+        return Nuisances(**{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)})
+
 
 def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, frontal: bool = False) -> Nuisances:
     """The circumstances of photograph ``image`` of person ``identity``: a batch of one (``n`` = 1).

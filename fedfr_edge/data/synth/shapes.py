@@ -27,7 +27,11 @@ def column(values: Array) -> Array:
 def smooth(t: Array) -> Array:
     """The cubic step 3t² − 2t³ of ``t`` clipped to 0…1."""
     t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
+    cubic = t * -2
+    cubic += 3
+    cubic *= t
+    cubic *= t
+    return cubic
 
 
 def ramp(x: Array, start: Array | float, end: Array | float) -> Array:
@@ -46,7 +50,9 @@ def inside(distance: Array, softness: Array | float) -> Array:
 def hill(x: Array, centre: Array | float, width: Array | float) -> Array:
     """The Gaussian exp(−½((x − centre)/width)²); products of two make an axis-parallel blob."""
     z = (x - centre) / width
-    return np.exp(-0.5 * z * z)
+    z *= z
+    z *= -0.5
+    return np.exp(z, out=z)
 
 
 def mix(a: Array, b: Array | float, share: Array | float) -> Array:

@@ -9,14 +9,16 @@ both half axes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .identity import Identities
+from .layers import Layers
 from .nuisance import Nuisances
-from .shapes import Array, column, hill, mix, ramp
+from .shapes import Array, hill, mix, ramp
 
 TOP = 1.02
 """Height of the crown above the eyes, for a person without hair."""
@@ -121,7 +123,7 @@ def mouth_corners(people: Identities, shots: Nuisances) -> tuple[Array, Array, A
 
 @dataclass(frozen=True)
 class Hits:
-    """Where the rays of ``n`` pictures meet a solid; every field is (n, height, width).
+    """Where the rays of one picture meet a solid; every field is float32 (h, w).
 
     Attributes:
         cover: 1 inside the outline, 0 outside, between at its edge.
@@ -138,19 +140,19 @@ class Hits:
 
 
 class Skull:
-    """The heads of a batch of photographs, ready to be hit by rays.
+    """The heads of ``n`` photographs, ready to be hit by rays.
 
-    Args:
+    Attributes:
         people, shots: ``n`` rows each.
-        side: pixels on a side of the relief map; the map spans :attr:`LOW` … :attr:`HIGH`.
+        side: pixels on a side of the relief map, which spans 2 head units from (LOW_S, LOW_Y).
+        relief: float32 (n, side, side).
     """
 
     LOW_S, LOW_Y, SPAN = -1.0, -0.85, 2.0
 
     def __init__(self, people: Identities, shots: Nuisances, side: int) -> None:
         self.people, self.shots, self.side = people, shots, side
-        self.s, self.y = self.axes(side)
-        self.relief = relief(people, shots, self.s, self.y)
+        self.relief = relief(people, shots, *self.axes(side))
         heights = np.linspace(_TABLE_LOW, _TABLE_HIGH, _TABLE, dtype=np.float32)[None]
         heights = np.repeat(heights, len(people), axis=0)
         self._head = np.stack(profile(people, heights), axis=-1)[:, :, None]
@@ -162,78 +164,60 @@ class Skull:
         steps = (np.arange(side, dtype=np.float32) + 0.5) * np.float32(cls.SPAN / side)
         return (steps + cls.LOW_S)[None, None], (steps + cls.LOW_Y)[None, :, None]
 
-    def map_position(self, s: Array, y: Array) -> tuple[Array, Array]:
-        """Pixel positions in a map of this skull's size, as ``cv2.remap`` wants them."""
-        k = self.side / self.SPAN
-        return (s - self.LOW_S) * k - 0.5, (y - self.LOW_Y) * k - 0.5
-
-    def hit(self, qx: Array, qy: Array, pixel: Array, *, grow: Array | None = None, rounds: int = 4) -> Hits:
-        """Meet the camera's rays with the head, or with a shell round it.
+    def hit(self, row: int, layers: Layers, *, grow: tuple[float, float] | None = None) -> Hits:
+        """Meet the camera's rays with a head, or with a shell round it.
 
         Args:
-            qx, qy: (n, h, w) picture coordinates in head units, roll taken out.
-            pixel: (n,) size of a pixel in head units.
-            grow: (n, 2) how much wider and higher than the head a shell is (hair); a shell has no
-                relief. Without it: the head itself.
-            rounds: refinements; each uses the profile and relief at the place found before.
+            row: which head.
+            layers: the pixels whose rays are meant.
+            grow: how much wider and higher than the head a shell is (hair); a shell has no relief.
+                Without it: the head itself.
+
+        Each round takes the profile and the relief at the place found before and solves the ray's
+        quadratic with that ellipse; half steps, for under the chin full ones would swing to and fro.
         """
-        sin, cos = column(np.sin(self.shots.yaw)), column(np.cos(self.shots.yaw))
-        tan, up = column(np.tan(self.shots.pitch)), column(1 / np.cos(self.shots.pitch))
-        wide, high = np.float32(1), np.float32(1)
-        sight = qy * column(np.sin(self.shots.pitch))
-        table = self._head
+        yaw, pitch = float(self.shots.yaw[row]), float(self.shots.pitch[row])
+        sin, cos, tan = math.sin(yaw), math.cos(yaw), math.tan(pitch)
+        qx, qy, wide, high, table, rounds = layers.qx, layers.qy, 1.0, 1.0, self._head[row], 4
         if grow is not None:
-            table = self._shell
-            wide, high = column(1 + grow[:, 0]), column(1 + grow[:, 1])
-            qx, qy, tan = qx / wide, qy / high, tan * wide / high
-        z = np.broadcast_to(column(self.people.depth * 0.8), qx.shape)
-        qy_up = qy * up
+            wide, high = 1 + grow[0], 1 + grow[1]
+            qx, qy, tan, table, rounds = qx / wide, qy / high, tan * wide / high, self._shell[row], 2
+        qy_up = qy / math.cos(pitch)
+        qx_sin, qx_cos = qx * sin, qx * cos
+        cross, square = qx * (sin * cos), qx * qx
+        zeros = np.zeros_like(qx)
+        z: Array | float = 0.8 * float(self.people.depth[row])
         delta: Array | float = 0.0
+        k = (_TABLE - 1) / (_TABLE_HIGH - _TABLE_LOW)
         for index in range(rounds):
             y = qy_up + z * tan
-            w, d = self._profile(table, y)
+            both = cv2.remap(table, zeros, (y - _TABLE_LOW) * k, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            w, d = cv2.split(both)
             w_all, d_all = w + delta, d + delta
             iw, id_ = 1 / (w_all * w_all), 1 / (d_all * d_all)
-            a = sin * sin * iw + cos * cos * id_
-            b = qx * (sin * cos) * (id_ - iw)
-            c = qx * qx * (cos * cos * iw + sin * sin * id_) - 1
-            root = b * b - a * c
-            found = (np.sqrt(np.maximum(root, 0)) - b) / a
-            # Half steps from the second on: under the chin full ones would swing to and fro.
+            a = iw * (sin * sin) + id_ * (cos * cos)
+            b = cross * (id_ - iw)
+            c = square * (iw * (cos * cos) + id_ * (sin * sin)) - 1
+            root = np.maximum(b * b - a * c, 0)
+            found = (np.sqrt(root, out=root) - b) / a
             z = found if index == 0 else 0.5 * (z + found)
-            x_unit = (qx * cos - z * sin) / w_all
-            z_unit = (qx * sin + z * cos) / d_all
-            turn = 2 * x_unit / np.maximum(1 + z_unit, 0.05)
+            turn = (qx_cos - z * sin) / w_all
+            turn /= np.maximum(0.5 + 0.5 * (qx_sin + z * cos) / d_all, 0.025)
             s = turn * w
             if grow is None and index + 1 < rounds:
-                delta = self.look_up(self.relief, s, y)
-        extent = np.sqrt(w_all * w_all * cos * cos + d_all * d_all * sin * sin)
-        edge = (extent - np.abs(qx)) / column(pixel)
-        depth = (z * wide + sight) * up
+                delta = self.look_up(self.relief[row], s, y)
+        extent = np.sqrt(w_all * w_all * (cos * cos) + d_all * d_all * (sin * sin))
+        edge = (extent - np.abs(qx)) * layers.place.scale
         cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
+        depth = (z * wide + layers.qy * math.sin(pitch)) / math.cos(pitch)
         return Hits(cover, turn, s, y, depth)
 
-    def look_up(self, maps: Array, s: Array, y: Array) -> Array:
-        """Read maps at places: (n, side, side[, c]) at (n, h, w) gives (n, h, w[, c])."""
-        mx, my = self.map_position(s, y)
-        return np.stack(
-            [
-                cv2.remap(m, mx[i], my[i], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for i, m in enumerate(maps)
-            ]
-        )
-
-    def _profile(self, table: Array, y: Array) -> tuple[Array, Array]:
-        k = (_TABLE - 1) / (_TABLE_HIGH - _TABLE_LOW)
-        position = (y - _TABLE_LOW) * k
-        nothing = np.zeros_like(position[0])
-        both = np.stack(
-            [
-                cv2.remap(t, nothing, position[i], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for i, t in enumerate(table)
-            ]
-        )
-        return np.ascontiguousarray(both[..., 0]), np.ascontiguousarray(both[..., 1])
+    def look_up(self, picture: Array, s: Array, y: Array) -> Array:
+        """Read a picture on the surface, (side, side[, c]), at places (h, w): (h, w[, c])."""
+        k = self.side / self.SPAN
+        mx, my = s * k + (-self.LOW_S * k - 0.5), y * k + (-self.LOW_Y * k - 0.5)
+        found = cv2.remap(picture, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(found, np.float32)
 
     def points(self, s: Array, y: Array) -> Array:
         """Places on the surface as points of the unrolled camera frame: (n, k) to (n, k, 3)."""
@@ -245,13 +229,18 @@ class Skull:
         z = (d + delta) * ((1 - half * half) / ring)
         return self.turned(np.stack([x, y, z], axis=-1))
 
-    def turned(self, points: Array) -> Array:
-        """Head coordinates (n, k, 3) to the unrolled camera frame, by yaw, then pitch."""
-        sin, cos = np.sin(self.shots.yaw)[:, None], np.cos(self.shots.yaw)[:, None]
+    def turned(self, points: Array, row: int | None = None) -> Array:
+        """Head coordinates (n, k, 3) to the unrolled camera frame, by yaw, then pitch.
+
+        With ``row``, ``points`` are of that head alone: (1, k, 3).
+        """
+        rows = slice(None) if row is None else slice(row, row + 1)
+        yaw, pitch = self.shots.yaw[rows, None], self.shots.pitch[rows, None]
+        sin, cos = np.sin(yaw), np.cos(yaw)
         x = points[..., 0] * cos + points[..., 2] * sin
         z1 = points[..., 2] * cos - points[..., 0] * sin
-        sin, cos = np.sin(self.shots.pitch)[:, None], np.cos(self.shots.pitch)[:, None]
-        # Inverse of y = qy/cos + z1·tan, depth = (z1 + qy·sin)/cos, as in `hit`.
+        # The inverse of `hit`: y = qy/cos + z1·tan, depth = (z1 + qy·sin)/cos.
+        sin, cos = np.sin(pitch), np.cos(pitch)
         qy = points[..., 1] * cos - z1 * sin
         return np.stack([x, qy, z1 * cos + points[..., 1] * sin], axis=-1).astype(np.float32)
 
@@ -263,3 +252,10 @@ class Skull:
         s = np.stack([-people.eye_x, people.eye_x, people.nose_skew, left, right], axis=1)
         y = np.stack([zero, zero, people.nose_y, corner_y, corner_y], axis=1)
         return self.points(s, y)
+
+    def outline(self) -> Array:
+        """Points all over the face's skin from the forehead to the chin, as :meth:`landmarks`: (n, 156, 3)."""
+        s, y = np.meshgrid(np.linspace(-1.15, 1.15, 13), np.linspace(-0.55, 1.0, 12))
+        s_all = np.repeat(s.reshape(1, -1), len(self.people), axis=0).astype(np.float32)
+        y_all = (y.reshape(1, -1) * self.people.face_length[:, None]).astype(np.float32)
+        return self.points(s_all, y_all)

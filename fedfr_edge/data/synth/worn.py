@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas
+from .identity import Identities
 from .layers import Layers
 from .nuisance import Nuisances
-from .shapes import Array, column, hill, inside, paint, ramp
-from .skull import Skull
+from .shapes import column, hill, inside, paint, ramp
 
 
 def paint_arms(canvas: Canvas) -> None:
@@ -22,50 +22,47 @@ def paint_arms(canvas: Canvas) -> None:
     paint(canvas.colour, shots.rim, line)
 
 
-def lay_glasses(layers: Layers, skull: Skull, qx: Array, qy: Array, pixel: Array) -> None:
-    """A frame on a plane before the eyes, with its bridge and lenses; a no-op where none is worn."""
-    people, shots = skull.people, skull.shots
-    if not (shots.glasses > 0.5).any():
+def lay_glasses(layers: Layers, people: Identities, shots: Nuisances) -> None:
+    """A frame on a plane before the eyes, with its bridge and lenses, if this person wears one."""
+    if shots.glasses[0] < 0.5:
         return
+    sin, cos = float(np.sin(shots.yaw[0])), float(np.cos(shots.yaw[0]))
+    front = 0.93 * float(people.depth[0]) + 0.05
+    rise = -front * float(np.sin(shots.pitch[0]))
+    part = layers.part(-0.65 + front * sin, 0.65 + front * sin, rise - 0.35, rise + 0.35)
     # Where the camera's ray meets the plane z = front of the head's own axes.
-    front = column(people.depth * 0.93 + 0.05)
-    sin, cos = column(np.sin(shots.yaw)), column(np.cos(shots.yaw))
-    z = (front - qx * sin) / cos
-    x = qx * cos - z * sin
-    y = qy / column(np.cos(shots.pitch)) + z * column(np.tan(shots.pitch))
-    half_x, half_y = column(shots.rim_size[:, 0]), column(shots.rim_size[:, 1])
-    power = column(shots.rim_power)
-    gap = np.maximum(column(people.eye_x), half_x + 0.03)
-    u = (np.abs(x) - gap) / half_x
-    v = (y - 0.03) / half_y
+    z = (front - part.qx * sin) / cos
+    x = part.qx * cos - z * sin
+    y = part.qy / np.cos(shots.pitch) + z * np.tan(shots.pitch)
+    half_x, half_y = (float(v) for v in shots.rim_size[0])
+    power, thick, tint = float(shots.rim_power[0]), float(shots.rim_thick[0]), float(shots.tint[0])
+    gap = max(float(people.eye_x[0]), half_x + 0.03)
+    u, v = (np.abs(x) - gap) / half_x, (y - 0.03) / half_y
     radius = (np.abs(u) ** power + np.abs(v) ** power) ** (1 / power)
     distance = (1 - radius) * half_y
-    thick = column(shots.rim_thick)
-    soft = 1.2 * column(pixel)
-    worn = column(shots.glasses)
-    lens = inside(distance, soft) * worn
-    rim = inside(thick * 0.5 - np.abs(distance), soft)
-    bridge = inside(thick * 0.5 - np.abs(y + 0.02 + 0.3 * x * x), soft) * inside(gap - half_x * 0.9 - np.abs(x), soft)
-    flat = (np.zeros_like(x), np.zeros_like(x))
-    tint = column(shots.tint)
-    layers.colour *= 1 - (lens * tint)[:, None]
-    layers.gloss *= 1 - lens * tint
+    soft = 1.2 * part.pixel
+    lens = inside(distance, soft)
+    rim = inside(0.5 * thick - np.abs(distance), soft)
+    bridge = inside(0.5 * thick - np.abs(y + 0.02 + 0.3 * x * x), soft) * inside(gap - 0.9 * half_x - np.abs(x), soft)
+    part.colour *= 1 - lens * tint
+    part.gloss *= 1 - lens * tint
     # A streak of sky mirrored in the glass.
-    streak = hill(u + 0.5 * v, 0.35, 0.16) * lens * (0.05 + 0.08 * tint)
-    layers.colour += streak[:, None]
-    frame = np.maximum(rim, bridge) * worn
-    layers.lay(frame, shots.rim, flat, gloss=0.15)
+    part.colour += hill(u + 0.5 * v, 0.35, 0.16) * lens * (0.05 + 0.08 * tint)
+    part.lay(np.maximum(rim, bridge), shots.rim[0], (0.0, 0.0), gloss=0.15)
 
 
-def lay_cover(layers: Layers, shots: Nuisances, qx: Array, qy: Array) -> None:
+def lay_cover(layers: Layers, shots: Nuisances) -> None:
     """Something in front of a corner of the face: a hand, a cup, somebody's shoulder."""
-    if not (shots.cover[:, 5] > 0.5).any():
+    x0, y0, half_x, half_y, angle, there = (float(v) for v in shots.cover[0])
+    if there < 0.5:
         return
-    x0, y0, half_x, half_y, angle, there = (column(v) for v in shots.cover.T)
-    dx, dy = qx - x0, qy - y0
+    reach = 1.2 * max(half_x, half_y)
+    part = layers.part(x0 - reach, x0 + reach, y0 - reach, y0 + reach)
+    dx, dy = part.qx - x0, part.qy - y0
     u = (dx * np.cos(angle) + dy * np.sin(angle)) / half_x
     v = (dy * np.cos(angle) - dx * np.sin(angle)) / half_y
-    radius = (u**4 + v**4) ** 0.25
-    mask = inside(1 - radius, 0.12) * there
+    u, v = u.astype(np.float32), v.astype(np.float32)
+    uu, vv = u * u, v * v
+    radius = np.sqrt(np.sqrt(uu * uu + vv * vv))
     pattern = 1 - 0.3 * ramp(np.sin(u * 7), 0.2, 0.6)
-    layers.lay(mask, shots.cover_colour[:, :, None, None] * pattern[:, None], (-0.5 * u, -0.5 * v))
+    part.lay(inside(1 - radius, 0.12), shots.cover_colour[0][:, None, None] * pattern, (-0.5 * u, -0.5 * v))

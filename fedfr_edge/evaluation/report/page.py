@@ -111,7 +111,10 @@ def _comparison(results: Sequence[PersonalisedResult], place: int) -> str:
     better = int(np.count_nonzero(after > before))
     word = "above" if gain >= 0 else "below"
     far = rate_text(first.verification[place].far_target)
-    return f"At FAR {far}, {_model(last.name)} lies {abs(gain):.2f} points {word} {_model(first.name)}; it is better for {better} of {len(before)} clients."
+    return (
+        f"At FAR {far}, {_model(last.name)} lies {abs(gain):.2f} points {word} {_model(first.name)}; "
+        f"it is better for {better} of {len(before)} clients."
+    )
 
 
 def _table(table: Table, *, best: bool = False) -> str:

@@ -22,7 +22,6 @@ body{margin:0;background:var(--paper);color:var(--ink);
 main{max-width:1080px;margin:0 auto;padding:2.2rem 1.25rem 4rem}
 h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem;letter-spacing:-.01em}
 h2{font-size:1.25rem;margin:2.8rem 0 .7rem;padding-top:1.1rem;border-top:1px solid var(--grid)}
-h3{font-size:1rem;margin:1.4rem 0 .4rem}
 p{margin:.5rem 0;max-width:75ch}
 sub{font-size:.72em;line-height:0}
 .intro{font-size:1.06rem;color:var(--muted)}
@@ -38,8 +37,8 @@ dl.facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .tile .who{color:var(--ink);font-weight:600;font-size:1rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-th,td{padding:.42rem .7rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
-th{font-weight:600;border-bottom:2px solid var(--muted)}
+th,td{padding:.42rem .55rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
+th{font-weight:600;white-space:normal;vertical-align:bottom;border-bottom:2px solid var(--muted)}
 th:first-child,td:first-child{text-align:left;padding-left:.2rem}
 td.best{font-weight:700}
 td abbr{color:var(--wrong);text-decoration:none;cursor:help}
