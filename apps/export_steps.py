@@ -57,7 +57,13 @@ def round_file(run: Path, number: int | None) -> Path:
 
 
 def open_calibration(
-    store: Path | None, split: Path | None, uncalibrated: bool, faces: int, seed: int
+    store: Path | None,
+    split: Path | None,
+    uncalibrated: bool,
+    *,
+    metadata: dict[str, str],
+    limit: int,
+    seed: int,
 ) -> tuple[Calibration | None, FaceStore | None]:
     """The public faces to calibrate with, and their store; ``(None, None)`` with ``--uncalibrated``.
 
@@ -80,7 +86,7 @@ def open_calibration(
 
     opened = FaceStore.open(store)
     public = None if split is None else Split.load(split)
-    return choose_faces(opened, public, limit=faces, seed=seed), opened
+    return choose_faces(opened, public, metadata=metadata, limit=limit, seed=seed), opened
 
 
 def licence_of(metadata: dict[str, str], store: FaceStore | None, split: Path | None) -> str | None:
@@ -95,7 +101,7 @@ def licence_of(metadata: dict[str, str], store: FaceStore | None, split: Path | 
     return str(store.manifest["licence"]) if store is not None and split is not None else None
 
 
-def show_report(report: ExportReport) -> None:
+def show_report(report: ExportReport, calibration: Calibration | None) -> None:
     """Print what was written, how well it agrees with torch, and its thresholds."""
     from fedfr_edge.recognition.manifest import far_key
 
@@ -108,7 +114,7 @@ def show_report(report: ExportReport) -> None:
         f"lowest cosine {report.lowest_cosine:.7f}"
     )
     out.print(f"training data: {manifest.training_data_licence}", markup=False)
-    if not report.thresholds:
+    if calibration is None:
         log.print("not calibrated: enrol and login will need --threshold")
         return
     for record in report.thresholds:
@@ -117,3 +123,8 @@ def show_report(report: ExportReport) -> None:
             f"({record.false_accepts} of {record.non_mated} comparisons)"
         )
     out.print(f"impostors: {report.thresholds[0].source}", markup=False)
+    if calibration.identities_seen:
+        log.print(
+            "the model was trained on these impostors, which it keeps further apart than strangers: more "
+            "strangers than stated will pass; calibrate with a store of people it has not seen if you can"
+        )

@@ -7,7 +7,8 @@ training did not see gives the honest ones. Which it was stands in the manifest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from fedfr_edge.data.store import FaceStore
 from fedfr_edge.errors import DataError
 from fedfr_edge.recognition.calibrate import allowed_false_accepts, calibrate_embeddings, count_impostors
 from fedfr_edge.recognition.manifest import MIN_FALSE_ACCEPTS, Threshold
+from fedfr_edge.train.public import PUBLIC_CLASSES, PUBLIC_STORES
 from fedfr_edge.types import AlignedFaces, Embeddings, Labels
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -35,22 +37,31 @@ class Calibration:
         labels: int64 (n,), whose face each is.
         source: whose faces these are, in words, for the manifest.
         fars: false accept rates wished for.
+        identities_seen: how many of these identities the model was trained on; None if unknown.
     """
 
     faces: AlignedFaces
     labels: Labels
     source: str
     fars: Sequence[float] = FARS
+    identities_seen: int | None = None
 
 
 def choose_faces(
-    store: FaceStore, split: Split | None, *, limit: int = MAX_FACES, seed: int = 0
+    store: FaceStore,
+    split: Split | None,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    limit: int = MAX_FACES,
+    seed: int = 0,
 ) -> Calibration:
     """The public faces of ``split``, or all faces of ``store`` where there is no split.
 
     Args:
         store: where the faces are.
         split: whose public identities to take; clients' faces are never used.
+        metadata: the model's, which may name the identities that it was trained on; how many of the
+            chosen ones are among these then stands in ``source``.
         limit: at most so many faces, drawn with ``seed``.
         seed: of the draw.
 
@@ -69,10 +80,22 @@ def choose_faces(
         drawn = f" drawn from {len(rows)} with seed {seed}"
         rows = np.sort(np.random.default_rng(seed).choice(rows, size=limit, replace=False))
     labels = store.labels[rows]
-    count = len(np.unique(labels))
-    return Calibration(
-        faces=store.images[rows], labels=labels, source=f"{len(rows)} faces{drawn} of {count} {whose}"
-    )
+    people = {store.identities[label] for label in np.unique(labels)}
+    source = f"{len(rows)} faces{drawn} of {len(people)} {whose}"
+    trained = _trained_on(metadata or {}, store)
+    seen = None if trained is None else len(people & trained)
+    if seen is not None:
+        source += f"; training saw {seen} of these identities"
+    return Calibration(store.images[rows], labels, source, identities_seen=seen)
+
+
+def _trained_on(metadata: Mapping[str, str], store: FaceStore) -> set[str] | None:
+    """Identities of ``store`` that a model with these metadata was trained on; None if they do not say."""
+    try:
+        stores, names = json.loads(metadata[PUBLIC_STORES]), json.loads(metadata[PUBLIC_CLASSES])
+    except (KeyError, ValueError):
+        return None
+    return set(names) & set(store.identities) if store.digest in stores else set()
 
 
 def calibrate_model(

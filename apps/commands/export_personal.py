@@ -48,7 +48,12 @@ def run(config: ExportPersonalConfig) -> None:
 
     model = _load(config)
     calibration, store = open_calibration(
-        config.store, config.split, config.uncalibrated, config.calibration_faces, config.seed
+        config.store,
+        config.split,
+        config.uncalibrated,
+        metadata=model.metadata,
+        limit=config.calibration_faces,
+        seed=config.seed,
     )
     with progress_bars() as progress:
         report = export_personal(
@@ -60,7 +65,7 @@ def run(config: ExportPersonalConfig) -> None:
             progress=progress,
         )
     save_config(config, SECTION, config.out.with_suffix(".toml"))
-    show_report(report)
+    show_report(report, calibration)
 
 
 def _check(config: ExportPersonalConfig) -> None:

@@ -36,6 +36,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
 
+    def transposed(self) -> Table:
+        """The same with rows and columns changed over."""
+        header, *rows = zip(self.header, *self.rows, strict=True)
+        return Table(self.title, header, tuple(rows), self.notes)
+
     def to_markdown(self) -> str:
         """A Markdown table with a heading."""
         lines = [f"### {self.title}", "", _markdown_row(self.header)]

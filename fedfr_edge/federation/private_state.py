@@ -87,7 +87,8 @@ class PrivateStore:
         kept = snapshots(self.folder)
         below = [number for number in kept if number < round]
         if below:
-            state, _ = _read(self.folder / _file_name(below[-1]))
+            state, header = _read(self.folder / _file_name(below[-1]))
+            _check_belongs(self.folder, header, {"client": self.client, "federation": self.federation})
             return state
         if kept:
             # Going back to before this client's first round is fine; going back past dropped snapshots
@@ -190,12 +191,7 @@ def load_personal_from(folder: Path, round: int | None = None) -> PersonalModel:
         )
     owner = _read_owner(folder)
     state, header = _read(folder / _file_name(number))
-    if (header["client"], header["federation"]) != (owner.get("client"), owner.get("federation")):
-        raise PrivateStateError(
-            f"{_file_name(number)} in {folder} is of client {header['client']!r} of federation "
-            f"{header['federation']!r}, expected the folder's owner, client {owner.get('client')!r} of "
-            f"federation {owner.get('federation')!r}; put it back where it came from"
-        )
+    _check_belongs(folder, header, owner)
     spec = BackboneSpec.from_dict(header["spec"])
     return state.personal_model(spec, header["client"], header["metadata"])
 
@@ -225,11 +221,21 @@ def _read(path: Path) -> tuple[PrivateState, dict[str, Any]]:
         BackboneSpec.from_dict(header["spec"])
         state = PrivateState.from_arrays(arrays)
         sound = sound and state.round == header["round"] and path.name == _file_name(state.round)
+        sound = sound and {"client", "federation", "based_on", "metadata"} <= header.keys()
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise _damaged(path, str(error)) from error
     if not sound:
         raise _damaged(path, "its arrays are not those that its header describes")
     return state, header
+
+
+def _check_belongs(folder: Path, header: Mapping[str, Any], owner: Mapping[str, Any]) -> None:
+    if any(header[name] != owner.get(name) for name in ("client", "federation")):
+        raise PrivateStateError(
+            f"{_file_name(header['round'])} in {folder} is of client {header['client']!r} of federation "
+            f"{header['federation']!r}, expected the folder's owner, client {owner.get('client')!r} of "
+            f"federation {owner.get('federation')!r}; put it back where it came from"
+        )
 
 
 def _damaged(path: Path, why: str) -> CheckpointError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fedfr_edge.export.calibration import Calibration, choose_faces
 from fedfr_edge.export.write import export_generic
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.train.checkpoint import GlobalModel
+from fedfr_edge.train.public import PUBLIC_CLASSES, PUBLIC_STORES
 
 
 @pytest.fixture
@@ -147,6 +149,18 @@ def test_calibration_without_a_split_takes_all(store: FaceStore) -> None:
     calibration = choose_faces(store, None)
     assert len(calibration.faces) == 56
     assert calibration.source == f"56 faces of 14 identities of store {store.digest[:12]}"
+
+
+def test_whether_training_saw_the_impostors(store: FaceStore, split: Split) -> None:
+    names = [*split.public[:5], "somebody else"]
+    metadata = {PUBLIC_CLASSES: json.dumps(names), PUBLIC_STORES: json.dumps(["0" * 64, store.digest])}
+    calibration = choose_faces(store, split, metadata=metadata)
+    assert calibration.identities_seen == 5
+    assert calibration.source.endswith("; training saw 5 of these identities")
+    metadata[PUBLIC_STORES] = json.dumps(["0" * 64])  # equal names in another store are other people
+    assert choose_faces(store, split, metadata=metadata).identities_seen == 0
+    assert choose_faces(store, split, metadata={PUBLIC_STORES: "["}).identities_seen is None
+    assert choose_faces(store, split).identities_seen is None
 
 
 def test_calibration_of_another_store(store: FaceStore, split: Split) -> None:

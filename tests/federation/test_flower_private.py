@@ -1,4 +1,4 @@
-"""Flower's private names still do what the in-process engine needs; see fedfr_edge.federation.flower_private."""
+"""Flower's private names still do what the in-process engine needs of them."""
 
 from __future__ import annotations
 

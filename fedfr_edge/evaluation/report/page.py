@@ -119,7 +119,7 @@ def _comparison(results: Sequence[PersonalisedResult], place: int) -> str:
 
 def _table(table: Table, *, best: bool = False) -> str:
     marks = _best_cells(table) if best and len(table.rows) > 1 else set()
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
+    head = "".join(f"<th>{_two_lines(escape(cell))}</th>" for cell in table.header)
     rows = []
     for r, row in enumerate(table.rows):
         cells = []
@@ -132,6 +132,10 @@ def _table(table: Table, *, best: bool = False) -> str:
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}'
     )
+
+
+def _two_lines(header: str) -> str:
+    return header.replace(" ", "<br>") if "@" in header else header
 
 
 def _folded(table: Table) -> str:

@@ -38,7 +38,7 @@ dl.facts dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.42rem .55rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
-th{font-weight:600;white-space:normal;vertical-align:bottom;border-bottom:2px solid var(--muted)}
+th{font-weight:600;vertical-align:bottom;border-bottom:2px solid var(--muted)}
 th:first-child,td:first-child{text-align:left;padding-left:.2rem}
 td.best{font-weight:700}
 td abbr{color:var(--wrong);text-decoration:none;cursor:help}
