@@ -11,10 +11,10 @@ from rich.progress import Progress as Bars
 
 from fedfr_edge.types import Progress
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
 """Results go here (standard output); progress and remarks go to :data:`log`."""
 
-log = Console(stderr=True, highlight=False)
+log = Console(stderr=True, highlight=False, markup=False)
 
 
 @contextmanager

@@ -241,7 +241,7 @@ COMMAND = Command(
     section=SECTION,
     config=EvaluatePersonalisedConfig,
     run=run,
-    help="""Measure models on the personalised protocol: each client's people against all others.
+    help="""Measure models on the personalised protocol: how well each client knows its own people.
 
     1:1 TAR@FAR and 1:N TPIR@FPIR, for each client and over the clients, with the number of trials behind
     every rate; rates that rest on fewer than ten false accepts are marked.

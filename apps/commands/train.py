@@ -78,7 +78,7 @@ def train(
     if not clients:
         raise SplitError(f"{config.split} has no clients; make one with fedfr data split --clients N")
     # A model of other public identities is better refused here than by every client in its turn.
-    faces.public.rows_of_phi(load_global(config.pretrained).metadata)
+    faces.rows_of_phi(load_global(config.pretrained))
     set_threads(config.threads)
 
     def opened(run: RunFolder, model: GlobalModel) -> None:
@@ -89,7 +89,7 @@ def train(
         return ClientSite(
             client=client,
             private=config.out / "clients" / client,
-            faces=lambda metadata: faces.of_client(client, metadata),
+            faces=lambda model: faces.of_client(client, model),
         )
 
     further = [store.digest for store in faces.further]

@@ -28,6 +28,7 @@ from fedfr_edge.types import Progress, no_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fedfr_edge.train.checkpoint import GlobalModel
     from fedfr_edge.train.client import ClientData
     from fedfr_edge.train.config import TrainConfig
 
@@ -48,7 +49,7 @@ class ClientSite:
     Attributes:
         client: its own id.
         private: its private folder.
-        faces: gives its data, for the metadata of a global model.
+        faces: gives its data, for the public identities of a global model.
         settings: hyper-parameters that this machine decides for itself (``device``, ``threads``).
         prepare: called before training, once for each round.
         progress: told about the round's mining and training.
@@ -56,7 +57,7 @@ class ClientSite:
 
     client: str
     private: Path
-    faces: Callable[[Mapping[str, str]], ClientData]
+    faces: Callable[[GlobalModel], ClientData]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     prepare: Callable[[TrainConfig], None] = lambda settings: None
     progress: Progress = no_progress
@@ -99,12 +100,12 @@ def site_from_node_config(context: Context) -> ClientSite:
         raise ConfigError(f"node config has unknown {sorted(unknown)}, known are {[*required, *optional]}")
     client = str(values["client-id"])
 
-    def faces(metadata: Mapping[str, str]) -> ClientData:
+    def faces(model: GlobalModel) -> ClientData:
         from fedfr_edge.federation.data import Faces
 
         split = Path(values["split"]) if "split" in values else None
         further = [Path(part) for part in str(values.get("public-stores", "")).split(os.pathsep) if part]
-        return Faces.open(Path(values["store"]), split, further).of_client(client, metadata)
+        return Faces.open(Path(values["store"]), split, further).of_client(client, model)
 
     def prepare(settings: TrainConfig) -> None:
         from fedfr_edge.train.threads import set_threads
@@ -130,7 +131,7 @@ def _round(content: Any, site: ClientSite) -> Any:
     asked = read_instruction(content)
     settings = dataclasses.replace(asked.settings, **site.settings)
     site.prepare(settings)
-    data = site.faces(asked.model.metadata)
+    data = site.faces(asked.model)
     with PrivateStore(site.private, federation=asked.federation, client=site.client) as store:
         before = store.load_before(asked.round)
         seed = RoundSeed(asked.seed, asked.round, site.client)

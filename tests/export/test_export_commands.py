@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,9 @@ from fedfr_edge.data.store import FaceStore
 from fedfr_edge.export import write
 from fedfr_edge.federation.private_state import PrivateStore
 from fedfr_edge.recognition.encoder import OnnxEncoder
-from fedfr_edge.train.checkpoint import PersonalModel, save_global, save_personal
+from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel, save_global, save_personal
 from fedfr_edge.train.private import PrivateState
+from fedfr_edge.train.public import PUBLIC_CLASSES, PUBLIC_STORES
 
 
 @pytest.fixture
@@ -145,6 +148,23 @@ def test_uncalibrated(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[s
     assert OnnxEncoder(out).manifest.thresholds == ()
     assert OnnxEncoder(out).manifest.name == "x"
     assert "not calibrated" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_seen_impostors_are_remarked_on(
+    tmp_path: Path, generic: Export, store: FaceStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = generic.model
+    assert isinstance(model, GlobalModel)
+    for names, remarked in ((store.identities, True), ((), False)):
+        metadata = {PUBLIC_CLASSES: json.dumps(names), PUBLIC_STORES: json.dumps([store.digest])}
+        checkpoint, out = tmp_path / "a.safetensors", tmp_path / "m.onnx"
+        save_global(replace(model, metadata=metadata), checkpoint)
+        arguments = ["--checkpoint", checkpoint, "--store", store.path, "--out", out]
+        assert main(["export", "generic", *map(str, arguments)]) == 0
+        captured = capsys.readouterr()
+        assert f"training saw {len(names)} of these identities" in captured.out
+        assert ("the model was trained on these impostors" in captured.err) == remarked
 
 
 def test_what_generic_refuses(

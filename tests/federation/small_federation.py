@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def in_process(
     *,
     seed: int = 7,
     wire: bool = False,
-    faces_of: Callable[[str, Mapping[str, str]], ClientData] | None = None,
+    faces_of: Callable[[str, GlobalModel], ClientData] | None = None,
     on_round: Callable[[Report], None] = lambda report: None,
     terms: Terms | None = None,
 ) -> GlobalModel:
@@ -114,7 +114,7 @@ def in_process(
 
     def site(client: str) -> ClientSite:
         give = faces_of or faces.of_client
-        return ClientSite(client, out / "clients" / client, lambda metadata: give(client, metadata))
+        return ClientSite(client, out / "clients" / client, lambda model: give(client, model))
 
     run_in_process(job, CLIENTS, site, wire=wire)
     run = RunFolder(out)
@@ -128,7 +128,7 @@ def plain_loop(
     """The same rounds without Flower; computed once for all tests, which only read it."""
     faces = Faces.open(world.store, world.split, [world.public_store])
     model = world.model()
-    data = {client: faces.of_client(client, model.metadata) for client in CLIENTS}
+    data = {client: faces.of_client(client, model) for client in CLIENTS}
     model, states, _ = run_rounds(model, data, settings, seed, rounds)
     return model, states
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from small_federation import (
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.private_state import PrivateStore, load_personal_from, snapshots
 from fedfr_edge.federation.run_folder import RunFolder
-from fedfr_edge.train.checkpoint import load_global
+from fedfr_edge.train.checkpoint import GlobalModel, load_global
 from fedfr_edge.train.client import ClientData
 
 
@@ -81,11 +80,11 @@ def test_a_kill_in_the_middle_of_a_round_changes_no_bit(world: World, tmp_path: 
     faces = Faces.open(world.store, world.split, [world.public_store])
     asked: list[str] = []
 
-    def dies(client: str, metadata: Mapping[str, str]) -> ClientData:
+    def dies(client: str, model: GlobalModel) -> ClientData:
         asked.append(client)
         if asked.count("client-01") == 2:
             raise KeyboardInterrupt
-        return faces.of_client(client, metadata)
+        return faces.of_client(client, model)
 
     with pytest.raises(KeyboardInterrupt):
         in_process(world, tmp_path, faces_of=dies)

@@ -172,7 +172,7 @@ def test_two_supernodes_give_the_bits_of_the_plain_loop(world: World, tmp_path: 
 
     faces = Faces.open(world.store, world.split, [world.public_store])
     start = world.model()
-    data = {client: faces.of_client(client, start.metadata) for client in NAMES}
+    data = {client: faces.of_client(client, start) for client in NAMES}
     expected, states, _ = run_rounds(start, data, SETTINGS, 7, 2)
     run = RunFolder(tmp_path / "run")
     assert run.rounds() == [0, 1, 2]

@@ -91,7 +91,7 @@ def _paint_brow(part: Canvas, side: float) -> None:
         + 0.035 * column(shots.frown) * (1 - np.clip(along, 0, 1)) ** 2
     )
     thick = column(people.brow_thick) * (0.85 + 0.5 * np.clip(along, 0, 1)) * np.clip(1.25 * (1.05 - along), 0, 1)
-    body = inside(thick - np.abs(part.y - middle), 0.022) * inside(along, 0.12) * inside(1.02 - along, 0.1)
+    body = inside(thick - np.abs(part.y - middle), 0.022) * inside(along - 0.08, 0.26) * inside(1.02 - along, 0.1)
     hairs = 0.85 + 0.15 * np.sin((u * 0.8 + (part.y - middle) * 1.4) * 260)
     mask = body * hairs * column(0.35 + 0.6 * people.brow_dense)
     paint(part.colour, _brow_colour(canvas=part), mask)

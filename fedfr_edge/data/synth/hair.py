@@ -140,7 +140,7 @@ def lay_back_hair(layers: Layers, people: Identities, shots: Nuisances) -> None:
     x, y = part.qx + shift, part.qy
     half = wide * (0.86 + 0.36 * ramp(y, 0.15, 0.85) - 0.22 * ramp(y, end - 0.35, end))
     texture = strands(people, x * 0.9, y)
-    mask = inside(half - np.abs(x) + 0.03 * texture, 0.05) * inside(end - y + 0.06 * texture, 0.12)
+    mask = inside(half - np.abs(x) + 0.012 * texture, 0.05) * inside(end - y + 0.06 * texture, 0.12)
     mask *= inside(y + 0.1, 0.1)
     bulge = np.clip(x / half, -0.98, 0.98)
     slope_x = -0.8 * bulge / np.sqrt(1 - bulge * bulge)

@@ -39,8 +39,8 @@ def paint_mouth(canvas: Canvas) -> None:
     hole = inside(np.minimum(y - top, bottom - y), part.softness) * across
     hole = hole * np.clip(opened * 60, 0, 1)
     paint(part.colour, np.broadcast_to(np.array([0.035, 0.010, 0.010], np.float32), people.lips.shape), hole)
-    teeth = hole * inside(top + 0.045 + 0.2 * opened - y, 0.012) * inside(half * 0.86 - np.abs(part.s), 0.06)
-    paint(part.colour, np.broadcast_to(np.array([0.72, 0.68, 0.60], np.float32), people.lips.shape), 0.92 * teeth)
+    teeth = hole * inside(top + 0.016 + 0.22 * opened - y, 0.014) * inside(half * 0.80 - np.abs(part.s), 0.06)
+    paint(part.colour, np.broadcast_to(np.array([0.58, 0.54, 0.47], np.float32), people.lips.shape), 0.92 * teeth)
     seam = hill(y, line, 0.008) * across * (1 - np.clip(opened * 40, 0, 1))
     corners = hill(np.abs(part.s), half, 0.022) * hill(y, corner_y, 0.02)
     part.colour *= 1 - np.clip(0.72 * seam + 0.45 * corners, 0, 0.9)[:, None]

@@ -121,14 +121,14 @@ def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, fro
     values.update(
         scale=even(0.9, 1.1, 1.0),
         offset=[around(0.05, 0.12), around(0.05, 0.12)],
-        sharpness=even(0.35, 1.0, 1.0),
+        sharpness=even(0.45, 1.0, 1.0),
         exposure=2.0 ** around(0.35, 0.8),
         balance=np.exp([around(0.12, 0.3), around(0.04, 0.1), around(0.14, 0.35)]),
         contrast=even(0.7, 1.45, 1.0),
         saturation=even(0.55, 1.3, 1.0) if rng.random() > 0.05 * strength else 0.0,
-        blur=even(0.0, 1.1, 0.0),
-        motion=np.array([around(1.0, 2.0), around(1.0, 2.0)]) * happens(0.25) * 1.5,
-        noise=even(0.003, 0.045, 0.0) * (1.6 if rng.random() < 0.2 else 1.0),
+        blur=even(0.0, 0.9, 0.0),
+        motion=np.array([around(1.0, 2.0), around(1.0, 2.0)]) * happens(0.2),
+        noise=even(0.003, 0.032, 0.0) * (1.6 if rng.random() < 0.15 else 1.0),
         jpeg=even(40, 96, 97),
     )
     return Nuisances(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})  # type: ignore[arg-type]

@@ -209,6 +209,11 @@ class Skull:
         extent = np.sqrt(w_all * w_all * (cos * cos) + d_all * d_all * (sin * sin))
         edge = (extent - np.abs(qx)) * layers.place.scale
         cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
+        if grow is None and tan > 0:
+            # The jaw's underside belongs to the neck: end where the front surface passes the chin.
+            front = 0.8 * np.sqrt(np.maximum(1 - square / 0.4, 0))
+            chin = 1.01 * float(self.people.face_length[row])
+            cover *= np.clip((chin - qy_up - tan * front) * layers.place.scale + 0.5, 0, 1)
         depth = (z * wide + layers.qy * math.sin(pitch)) / math.cos(pitch)
         return Hits(cover, turn, s, y, depth)
 
