@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedfr_edge.evaluation.metrics import Rate
-from fedfr_edge.evaluation.outcome import MeanRate, PersonalisedResult
+from fedfr_edge.evaluation.outcome import MeanRate, PersonalisedResult, headline
 from fedfr_edge.evaluation.pairs import PairsResult
 
 FOOTNOTE = (
-    "†k: the threshold rests on only k false accepts (fewer than ten, in at least one client), so the "
-    "false-accept rate behind it is hardly known."
+    "†k: the threshold rests on only k false accepts, fewer than ten, so the false-accept rate behind it is "
+    "hardly known (over clients: k is that of the client with the fewest)."
 )
 
 
@@ -66,6 +66,7 @@ def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
     notes = [
         f"Per cent, mean ± standard deviation over {clients} client{'s' if clients > 1 else ''}.",
         "Trials per client. " + trials_text(first),
+        worst_text(results, headline(results)),
     ]
     if any(
         not rate.supported for result in results for rate in (*result.verification, *result.identification)
@@ -146,6 +147,16 @@ def trials_text(result: PersonalisedResult) -> str:
         )
         + f" against {_span(_sizes(result))} people."
     )
+
+
+def worst_text(results: Sequence[PersonalisedResult], place: int) -> str:
+    """Each model's worst client at one 1:1 rate, by place in ``verification``."""
+    means = [result.verification[place] for result in results]
+    worst = "; ".join(
+        f"{result.name}: {mean.worst_client}, {percent(mean.worst)} %"
+        for result, mean in zip(results, means, strict=True)
+    )
+    return f"Worst client at FAR {rate_text(means[0].far_target)}. {worst}."
 
 
 def percent(value: float) -> str:

@@ -16,13 +16,12 @@ from lookup_encoder import LookupEncoder, numbered_faces, unit
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.evaluation.metrics import Rate
-from fedfr_edge.evaluation.outcome import PersonalisedResult
+from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.pairs import Pair, evaluate_pairs
 from fedfr_edge.evaluation.personalised import ClientRows, evaluate_personalised
 from fedfr_edge.evaluation.report import Decision, ReportData, write_report
 from fedfr_edge.evaluation.report.canvas import COLOURS, shown_name
 from fedfr_edge.evaluation.report.clients import BARS_UP_TO
-from fedfr_edge.evaluation.report.content import headline
 from fedfr_edge.evaluation.report.losses import losses_figure
 
 NASTY = '<script>alert("1")</script> & $x$'

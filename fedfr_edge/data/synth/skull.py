@@ -209,13 +209,32 @@ class Skull:
         extent = np.sqrt(w_all * w_all * (cos * cos) + d_all * d_all * (sin * sin))
         edge = (extent - np.abs(qx)) * layers.place.scale
         cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
-        if grow is None and tan > 0:
-            # The jaw's underside belongs to the neck: end where the front surface passes the chin.
-            front = 0.8 * np.sqrt(np.maximum(1 - square / 0.4, 0))
-            chin = 1.01 * float(self.people.face_length[row])
-            cover *= np.clip((chin - qy_up - tan * front) * layers.place.scale + 0.5, 0, 1)
+        if grow is None and pitch > 0:
+            cover *= self._above_jaw(row, layers, pitch)
         depth = (z * wide + layers.qy * math.sin(pitch)) / math.cos(pitch)
         return Hits(cover, turn, s, y, depth)
+
+    def _above_jaw(self, row: int, layers: Layers, pitch: float) -> Array:
+        """Coverage of what lies above the edge of the jaw, for a head that looks up.
+
+        The edge is the outline of the lower face seen from the front, bent back from the chin to
+        the corners of the jaw. Below it begins the neck: rays that pass there meet the underside,
+        where the rounds of `hit` find no stable place.
+        """
+        heights = np.linspace(0.1, 1.04 * float(self.people.face_length[row]), 128, dtype=np.float32)
+        w, _ = profile(self.people.row(row), heights[None])
+        x = np.linspace(0, 1, 256, dtype=np.float32)
+        bend = 0.75 * float(self.people.depth[row]) * np.maximum(1 - (x / w[0, 0]) ** 2, 0)
+        edge = np.interp(x, w[0, ::-1], heights[::-1]) * math.cos(pitch) - bend * math.sin(pitch)
+        # Turned sideways the head is as deep as it is wide: the outline stretches with it.
+        yaw = float(self.shots.yaw[row])
+        stretch = math.hypot(math.cos(yaw), math.sin(yaw) * float(self.people.depth[row]) / float(w[0, 0]))
+        position = np.abs(layers.qx) * (255 / stretch)
+        found = cv2.remap(
+            edge.astype(np.float32)[None], position, np.zeros_like(position), cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.clip((found - layers.qy) * layers.place.scale + 0.5, 0, 1)
 
     def look_up(self, picture: Array, s: Array, y: Array) -> Array:
         """Read a picture on the surface, (side, side[, c]), at places (h, w): (h, w[, c])."""

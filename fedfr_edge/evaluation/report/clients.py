@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedfr_edge.evaluation.outcome import PersonalisedResult
+from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.report.canvas import (
     GRID,
     INK,
@@ -19,8 +19,7 @@ from fedfr_edge.evaluation.report.canvas import (
     draw,
     shown_name,
 )
-from fedfr_edge.evaluation.report.content import headline
-from fedfr_edge.evaluation.tables import percent, rate_text
+from fedfr_edge.evaluation.tables import rate_text, worst_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,14 +42,10 @@ def clients_figure(results: Sequence[PersonalisedResult]) -> Drawing:
         (_bars if few else _boxes)(axes, results, place)
         axes.set_ylabel(f"TAR at FAR {rate_text(far)}, %")
 
-    worst = "; ".join(
-        f"{result.name}: {mean.worst_client} with {percent(mean.worst)} %"
-        for result, mean in ((result, result.verification[place]) for result in results)
-    )
     span = f"{trials[0]:,}" if trials[0] == trials[1] else f"{trials[0]:,} to {trials[1]:,}"
     caption = (
-        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each). "
-        f"The worst client (outlined): {worst}."
+        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each); the worst is outlined. "
+        + worst_text(results, place)
     )
     return draw("clients", caption, (9.2, 3.7), fill)
 

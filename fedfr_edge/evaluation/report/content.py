@@ -72,17 +72,3 @@ class ReportData:
     def shown(self) -> list[PersonalisedResult]:
         """The results that the figures show: the standard reading where there is one."""
         return self.of_reading("standard") or self.of_reading("paper")
-
-
-def headline(results: Sequence[PersonalisedResult]) -> int:
-    """Which 1:1 false-accept rate to show first, by place in ``verification``.
-
-    The strictest at which every model's every threshold rests on at least ten false accepts; if there
-    is none, the mildest.
-    """
-    fars = [rate.far_target for rate in results[0].verification]
-    order = sorted(range(len(fars)), key=lambda place: fars[place])
-    for place in order:
-        if all(result.verification[place].supported for result in results):
-            return place
-    return order[-1]

@@ -8,9 +8,9 @@ from html import escape
 
 import numpy as np
 
-from fedfr_edge.evaluation.outcome import PersonalisedResult
+from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.report.canvas import Drawing
-from fedfr_edge.evaluation.report.content import Decision, ReportData, headline
+from fedfr_edge.evaluation.report.content import Decision, ReportData
 from fedfr_edge.evaluation.report.decisions import decisions_caption, thumbnail, verdict
 from fedfr_edge.evaluation.report.style import style_sheet
 from fedfr_edge.evaluation.tables import (

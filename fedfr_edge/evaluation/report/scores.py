@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedfr_edge.evaluation.outcome import PLOT_BINS, PersonalisedResult
+from fedfr_edge.evaluation.outcome import PLOT_BINS, PersonalisedResult, headline
 from fedfr_edge.evaluation.report.canvas import INK, SERIES, Drawing, draw, shown_name
-from fedfr_edge.evaluation.report.content import headline
 from fedfr_edge.evaluation.tables import rate_text
 
 if TYPE_CHECKING:
