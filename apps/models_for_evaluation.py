@@ -7,7 +7,7 @@ torch is imported only for a checkpoint or a private folder. A personal model is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -309,20 +309,3 @@ def _need_torch(backend: Backend) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def personal_paths(texts: Sequence[str]) -> dict[str, Path]:
-    """``client=FILE`` texts as a mapping.
-
-    Raises:
-        ConfigError: a text of another form, or a client twice.
-    """
-    paths: dict[str, Path] = {}
-    for text in texts:
-        client, equals, path = text.partition("=")
-        if not (client and equals and path):
-            raise ConfigError(f"--personal is {text!r}, expected CLIENT=FILE, such as client-00=model.onnx")
-        if client in paths:
-            raise ConfigError(f"--personal names {client} twice; give each client one model")
-        paths[client] = Path(path)
-    return paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,7 +118,7 @@ def _open_models(
 ) -> tuple[list[Mapping[str, SpacesEncoder]], list[Source]]:
     """Rows of models (each: client -> model), generic first, and where they came from."""
     from ..export_steps import round_file
-    from ..models_for_evaluation import open_generic, open_personals, personal_paths
+    from ..models_for_evaluation import open_generic, open_personals
 
     given = [config.run is not None, config.exported is not None, bool(config.generic or config.personal)]
     if sum(given) != 1:
@@ -128,7 +128,7 @@ def _open_models(
         )
     if config.round is not None and config.run is None:
         raise ConfigError("--round chooses within --run; leave it out without it")
-    generic, personal, latest = config.generic, personal_paths(config.personal), None
+    generic, personal, latest = config.generic, _personal_paths(config.personal), None
     if config.run is not None:
         generic = round_file(config.run, config.round)
         personal = {client: config.run / "clients" / client for client in clients}
@@ -165,6 +165,23 @@ def _open_models(
                 f"remark: {', '.join(map(str, late))} took no part in round {latest}", markup=False
             )
     return rows, sources
+
+
+def _personal_paths(texts: Sequence[str]) -> dict[str, Path]:
+    """``client=FILE`` texts as a mapping.
+
+    Raises:
+        ConfigError: a text of another form, or a client twice.
+    """
+    paths: dict[str, Path] = {}
+    for text in texts:
+        client, equals, path = text.partition("=")
+        if not (client and equals and path):
+            raise ConfigError(f"--personal is {text!r}, expected CLIENT=FILE, such as client-00=model.onnx")
+        if client in paths:
+            raise ConfigError(f"--personal names {client} twice; give each client one model")
+        paths[client] = Path(path)
+    return paths
 
 
 def _write(

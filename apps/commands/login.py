@@ -11,7 +11,7 @@ import click
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option
-from fedfr_edge.recognition.manifest import DEFAULT_FAR
+from fedfr_edge.recognition.manifest import DEFAULT_FAR, far_key
 
 if TYPE_CHECKING:
     from fedfr_edge.recognition.login import Decision
@@ -41,7 +41,13 @@ class LoginConfig:
     gallery: Path = option(help="the encrypted gallery")
     photo: Path = option(argument=True, help="the photograph")
     name: str | None = option(None, help="name or id of the person it is said to be; default: search all")
-    far: float = option(DEFAULT_FAR, low=0, high=1, help="false accept rate of one comparison")
+    far: float | None = option(
+        None,
+        low=0,
+        high=1,
+        help=f"false accept rate of one comparison; default: {far_key(DEFAULT_FAR)}, or the strictest rate "
+        "that the model was calibrated at if that is milder",
+    )
     threshold: float | None = option(None, low=-1, high=1, help="score needed, instead of the model's own")
     detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
     aligned: bool = option(False, help="the image is an aligned 112×112 face already")
@@ -55,8 +61,44 @@ class LoginConfig:
     threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A decision and what it rests on.
+
+    Attributes:
+        decision: the answer itself.
+        far: false accept rate of one comparison at its threshold; None with ``--threshold``.
+        supported: whether ten false accepts or more stand behind that rate; None with ``--threshold``.
+        rests_on: the same in words.
+        model_digest: sha256 of the model file.
+    """
+
+    decision: Decision
+    far: float | None
+    supported: bool | None
+    rests_on: str
+    model_digest: str
+
+
 def run(config: LoginConfig) -> int:
     """Decide, report, and say so in the exit status."""
+    from .. import device
+
+    answer = decide(config)
+    if config.json:
+        click.echo(json.dumps(_as_json(answer), ensure_ascii=False))
+    else:
+        for line in _lines(answer):
+            device.say(line)
+    return 0 if answer.decision.accepted else 1
+
+
+def decide(config: LoginConfig) -> Answer:
+    """Decide and log; what the command does but for printing.
+
+    Raises:
+        FedFRError: the photograph, the model, the gallery or its key cannot be used.
+    """
     from fedfr_edge.recognition.audit import AuditLog
     from fedfr_edge.recognition.capture import Reason
     from fedfr_edge.recognition.lockout import Lockout
@@ -69,22 +111,22 @@ def run(config: LoginConfig) -> int:
     image = read_image(config.photo)
     encoder = device.open_encoder(config.model, config.provider, config.threads)
     rests_on = "given by --threshold"
-    supported = None
+    far = supported = None
     if config.threshold is not None:
         threshold = config.threshold
     else:
         record = operating_threshold(encoder.manifest, config.far)
-        threshold, supported = record.threshold, record.supported
+        threshold, far, supported = record.threshold, record.far, record.supported
         rests_on = (
-            f"FAR {config.far:g} per comparison: {record.false_accepts} of {record.non_mated} non-mated "
+            f"FAR {far_key(far)} per comparison: {record.false_accepts} of {record.non_mated} non-mated "
             f"comparisons of {record.source}"
         )
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)
     vault = Vault.open(config.gallery, keys, model_digest=encoder.digest)
     lockout = Lockout(config.gallery.with_name(config.gallery.name + ".attempts")) if config.lockout else None
     wait = lockout.remaining() if lockout is not None else 0.0
-    if config.threshold is None and config.name is None and len(vault.gallery) > 1:
-        rests_on += f"; up to {min(1.0, config.far * len(vault.gallery)):g} for {len(vault.gallery)} people"
+    if far is not None and config.name is None and len(vault.gallery) > 1:
+        rests_on += f"; up to {min(1.0, far * len(vault.gallery)):g} for {len(vault.gallery)} people"
     if wait > 0:
         decision = Decision(
             False, Reason.LOCKED, None, None, threshold, 0, f"too many failures, wait {wait:.0f} s"
@@ -106,29 +148,26 @@ def run(config: LoginConfig) -> int:
     if config.audit is not None:
         log = AuditLog(config.audit, names=config.audit_names)
         log.decision(decision, model_digest=encoder.digest, vault=vault.id)
-    if config.json:
-        click.echo(json.dumps(_as_json(decision, config, supported, encoder.digest), ensure_ascii=False))
-    else:
-        for line in _lines(decision, rests_on, supported):
-            device.say(line)
-    return 0 if decision.accepted else 1
+    return Answer(decision, far, supported, rests_on, encoder.digest)
 
 
-def _lines(decision: Decision, rests_on: str, supported: bool | None) -> list[str]:
+def _lines(answer: Answer) -> list[str]:
+    decision = answer.decision
     if decision.accepted and decision.person is not None:
         lines = [f"accepted: {decision.person.name}"]
     else:
         lines = [f"refused ({decision.reason.value}): {decision.detail}"]
     score = "not compared" if decision.score is None else f"{decision.score:.4f}"
-    lines.append(f"score {score}, threshold {decision.threshold:.4f} ({rests_on})")
-    if supported is False:
+    lines.append(f"score {score}, threshold {decision.threshold:.4f} ({answer.rests_on})")
+    if answer.supported is False:
         lines.append("remark: fewer than 10 false accepts stand behind that rate; it may be far off")
     if decision.faces_seen > 1:
         lines.append(f"remark: {decision.faces_seen} faces seen, the large and central one was compared")
     return lines
 
 
-def _as_json(decision: Decision, config: LoginConfig, supported: bool | None, digest: str) -> dict[str, Any]:
+def _as_json(answer: Answer) -> dict[str, Any]:
+    decision = answer.decision
     person = decision.person
     return {
         "accepted": decision.accepted,
@@ -137,10 +176,10 @@ def _as_json(decision: Decision, config: LoginConfig, supported: bool | None, di
         "person": None if person is None else {"id": person.id, "name": person.name},
         "score": decision.score,
         "threshold": decision.threshold,
-        "far": config.far if config.threshold is None else None,
-        "far_supported": supported,
+        "far": answer.far,
+        "far_supported": answer.supported,
         "faces_seen": decision.faces_seen,
-        "model": digest,
+        "model": answer.model_digest,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
-from fedfr_edge.errors import SplitError
+from fedfr_edge.errors import ConfigError, MissingPartError, SplitError
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.types import Progress, no_progress
 
@@ -62,6 +63,11 @@ def train(
     Raises:
         FedFRError: bad input, changed settings, too few answers; see ``fedfr_edge.federation``.
     """
+    _require_packages()
+    # Before anything imports Flower, which reads the switches then.
+    from fedfr_edge.federation.telemetry import switch_off_telemetry
+
+    switch_off_telemetry()
     from fedfr_edge.federation.client_app import ClientSite
     from fedfr_edge.federation.data import Faces
     from fedfr_edge.federation.engine import run_in_process
@@ -80,6 +86,7 @@ def train(
     # A model of other public identities is better refused here than by every client in its turn.
     faces.rows_of_phi(load_global(config.pretrained))
     set_threads(config.threads)
+    _require_device(config.device)
 
     def opened(run: RunFolder, model: GlobalModel) -> None:
         save_config(config, SECTION, config.out / "train.toml")
@@ -111,6 +118,24 @@ def train(
     run_in_process(job, clients, site)
     run = RunFolder(config.out)
     return run.checkpoint(run.rounds()[-1])
+
+
+def _require_packages() -> None:
+    missing = [name for name in ("torch", "safetensors", "flwr") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPartError(
+            f"{', '.join(missing)} not installed; run: pip install 'fedfr-edge[train,federation]'"
+        )
+
+
+def _require_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device is {name!r}, which torch cannot use here: {reason}; try cpu") from error
 
 
 def run(config: TrainRun) -> None:

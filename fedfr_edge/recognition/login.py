@@ -67,8 +67,13 @@ class Enrolment:
     remarks: tuple[str, ...]
 
 
-def operating_threshold(manifest: Manifest, far: float = DEFAULT_FAR) -> Threshold:
+def operating_threshold(manifest: Manifest, far: float | None = None) -> Threshold:
     """The threshold that was calibrated when the model was exported.
+
+    Args:
+        manifest: the model's.
+        far: the rate to choose; None takes :data:`DEFAULT_FAR`, or the strictest rate that the model was
+            calibrated at where its trials did not carry that one.
 
     Its rate is that of comparing two single images of identities like those it was calibrated on.
     A template averaged over several images scores higher with everybody, so its rate is somewhat
@@ -77,6 +82,11 @@ def operating_threshold(manifest: Manifest, far: float = DEFAULT_FAR) -> Thresho
     Raises:
         ModelError: the model was not calibrated at this rate.
     """
+    if far is None:
+        stricter = [record for record in manifest.thresholds if record.far >= DEFAULT_FAR]
+        if stricter:
+            return min(stricter, key=lambda record: record.far)
+        far = DEFAULT_FAR
     record = manifest.threshold_at(far)
     if record is None:
         known = ", ".join(far_key(record.far) for record in manifest.thresholds) or "none"

@@ -112,7 +112,9 @@ def test_bad_input_is_one_line_and_leaves_no_run(
     fails("absent", world=World(world.store, world.public_store, absent, world.pretrained))
     fails("absent", world=World(world.store, world.public_store, world.split, absent))
     fails("quorum is 4 of 3", "--quorum", "4")
-    fails("pre-trained on", "--public-store", str(world.store))
+    fails("is also in another store", "--public-store", str(world.store))
+    fails("--device is 'cuda:99'", "--device", "cuda:99")
+    fails("--device is 'toaster'", "--device", "toaster")
 
 
 def test_a_client_that_fails_is_named_with_its_reason(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -276,6 +277,8 @@ def test_the_operating_threshold_is_the_models_own(encoder: OnnxEncoder, tmp_pat
     assert operating_threshold(encoder.manifest, 1e-4).threshold == 0.95
     with pytest.raises(ModelError, match=r"2e-3 \(it has: 1e-2, 1e-3, 1e-4\)"):
         operating_threshold(encoder.manifest, 2e-3)
+    mild = dataclasses.replace(encoder.manifest, thresholds=encoder.manifest.thresholds[:1])
+    assert operating_threshold(mild).far == mild.thresholds[0].far > 1e-3
     bare = OnnxEncoder(tiny_model.write(tmp_path / "m.onnx", thresholds=()), threads=1)
     with pytest.raises(ModelError, match=r"it has: none"):
         operating_threshold(bare.manifest)
