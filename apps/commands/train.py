@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
@@ -77,7 +77,7 @@ def train(
     from fedfr_edge.train.checkpoint import load_global
     from fedfr_edge.train.threads import set_threads
 
-    config = config.resolved()
+    config = cast(TrainRun, config.resolved())
     faces = Faces.open(config.store, config.split, config.public_store)
     assert faces.split is not None
     clients = sorted(faces.split.clients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import shlex
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from fedfr_edge.evaluation.outcome import PersonalisedResult
 
     from ..commands.quickstart import QuickstartConfig
+    from .device import Visit
+
+CLIENT = "client-00"
+"""Whose device is played."""
 
 STEPS = 8
 HELD_OUT_SHARE = 0.1
@@ -145,9 +148,7 @@ def export(config: QuickstartConfig, places: Places) -> None:
     common = {"run": places.run, "store": places.store, "split": places.split}
     command("export generic", out=places.exported / "generic.onnx", **common)
     for client in sorted(Split.load(places.split).clients):
-        command(
-            "export personal", out=places.exported / f"personal-{client}.onnx", client=client, **common
-        )
+        command("export personal", out=places.exported / f"personal-{client}.onnx", client=client, **common)
 
 
 def evaluate_exported(places: Places) -> list[PersonalisedResult]:
@@ -230,6 +231,34 @@ def open_data(places: Places) -> tuple[FaceStore, Split]:
     return FaceStore.open(places.store), Split.load(places.split)
 
 
-def replace_out(config: Any, out: Path) -> Any:
-    """``config`` with another output folder."""
-    return dataclasses.replace(config, out=out)
+def show(
+    places: Places,
+    results: Sequence[PersonalisedResult],
+    exported: Sequence[PersonalisedResult],
+    visit: Visit,
+    page: Path,
+    *,
+    seconds: float,
+) -> None:
+    """The table, what the device did, and the paths."""
+    from fedfr_edge.evaluation.tables import comparison_table
+
+    from ..result_tables import print_table
+    from .page import paths
+
+    console.out.print()
+    for reading in dict.fromkeys(result.reading for result in results):
+        print_table(comparison_table([result for result in results if result.reading == reading]))
+    rates = [[rate.value for rate in (*one.verification, *one.identification)] for one in results]
+    again = [[rate.value for rate in (*one.verification, *one.identification)] for one in exported]
+    difference = float(np.nanmax(np.abs(np.array(rates) - np.array(again))))
+    console.out.print(f"Exported files against torch: rates differ by at most {100 * difference:.2f} points.")
+    genuine, strangers = visit.count(True), visit.count(False)
+    console.out.print(
+        f"Device of {CLIENT}: {genuine[0]} of {genuine[1]} genuine attempts let in, {strangers[0]} of "
+        f"{strangers[1]} strangers kept out.\n"
+    )
+    for what, path in paths(places, visit):
+        console.out.print(f"{what:30}{path}")
+    console.out.print(f"{'page to look at':30}{page}", style="bold")
+    console.out.print(f"Done in {seconds / 60:.1f} minutes.")

@@ -66,6 +66,14 @@ def test_tar_at_far_by_hand() -> None:
     assert (everything.value, everything.threshold) == (1.0, -math.inf)
 
 
+def test_a_score_at_the_threshold_is_accepted() -> None:
+    limit = np.float32(0.5)
+    at = np.nextafter(limit, np.float32(1))
+    rate = metrics.tar_at_far(np.array([at, limit]), np.array([limit, 0], np.float32), 0.0)
+    assert (rate.threshold, rate.value) == (at, 0.5)
+    assert metrics.accuracy_at([0.5], [0.5], 0.5) == 0.5  # the mated one right, the non-mated one wrong
+
+
 def test_mixed_precision_is_compared_exactly() -> None:
     limit = np.float32(0.1)
     just_over = float(limit) + 1e-12  # rounds to ``limit`` in float32

@@ -181,6 +181,14 @@ def test_paper_reading_by_hand() -> None:
     assert found.standard_rate(0.5).value == 0.5
 
 
+def test_a_mate_at_the_threshold_is_found() -> None:
+    at = np.nextafter(np.float32(0.5), np.float32(1))  # the threshold above a stranger's 0.5
+    probe = np.array([[at, 0.0]], np.float32)
+    found = search_all(TEMPLATES, PEOPLE, probe, PEOPLE[:1], np.array([[0.5, 0.0]], np.float32), (0.1,))
+    assert (found.standard_rate(0.1).threshold, found.standard_rate(0.1).value) == (at, 1.0)
+    assert found.paper_rate(0.1).value == 1.0
+
+
 def test_a_gallery_of_one_has_no_other() -> None:
     found = search_all(TEMPLATES[:1], PEOPLE[:1], MATED[:2], MATED_LABELS[:2], STRANGERS, (0.25,))
     assert found.rank_one.all()
