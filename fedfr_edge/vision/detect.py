@@ -20,7 +20,7 @@ class Detector(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str: ...  # noqa: D102 (above)
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces in an RGB ``uint8 (h, w, 3)`` photograph, best score first.

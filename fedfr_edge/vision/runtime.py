@@ -11,7 +11,7 @@ def open_session(model: bytes | str, *, threads: int | None) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU for a model's bytes or path.
 
     Raises:
-        MissingPartError: onnxruntime is not installed, or damaged.
+        MissingPartError: onnxruntime is not installed or damaged, or cannot run the model.
     """
     try:
         import onnxruntime
@@ -27,4 +27,11 @@ def open_session(model: bytes | str, *, threads: int | None) -> Any:
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes have no common public base
+        what = model if isinstance(model, str) else "the detector's network"
+        reason = " ".join(str(error).split())
+        raise MissingPartError(
+            f"onnxruntime cannot run {what}, expected a detector's ONNX file: {reason}"
+        ) from error

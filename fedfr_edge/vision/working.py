@@ -1,4 +1,4 @@
-"""The size at which a detector sees a photograph."""
+"""The size at which a detector first sees a photograph."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class WorkingSize:
 
     Attributes:
         least: smaller photographs are enlarged to it.
-        most: larger photographs are reduced to it; a face must then still be some
-            20 pixels wide to be found.
+        most: larger photographs are reduced to it; a face must still be some 16 pixels wide then.
+        square: pad to a square of this side, for networks of one fixed input size.
     """
 
-    least: int = 640
-    most: int = 1024
+    least: int
+    most: int
+    square: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Worked:
     def to_photograph(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Bring (…, 2) working points (x, y) back to the photograph's pixels, float32."""
         # A pixel's middle is at its whole-number coordinate, so halves are added while scaling.
-        return ((points + 0.5) / np.asarray(self.scale) - 0.5).astype(np.float32)
+        photograph = (points + 0.5) / np.asarray(self.scale) - 0.5
+        return np.asarray(photograph, dtype=np.float32)
 
 
 def at_working_size(image: Image, size: WorkingSize) -> Worked:
@@ -62,6 +64,7 @@ def at_working_size(image: Image, size: WorkingSize) -> Worked:
     if (new_width, new_height) != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8)
-    pixels = np.zeros((-(-new_height // 32) * 32, -(-new_width // 32) * 32, 3), dtype=np.uint8)
+    padded = [size.square or -(-side // 32) * 32 for side in (new_height, new_width)]
+    pixels = np.zeros((*padded, 3), dtype=np.uint8)
     pixels[:new_height, :new_width] = image
     return Worked(pixels, (new_width / width, new_height / height))

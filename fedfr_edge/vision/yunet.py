@@ -3,38 +3,85 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
+from fedfr_edge.vision.refine import Canvas, refine
 from fedfr_edge.vision.working import WorkingSize, at_working_size
 
 
 class YuNet:
-    """YuNet (Wu et al., 2023) through ``cv2.FaceDetectorYN``."""
+    """YuNet (Wu et al., 2023) through ``cv2.FaceDetectorYN``; needs no onnxruntime.
+
+    One object serves one thread at a time: OpenCV keeps the input size in the network.
+
+    Args:
+        file: an ONNX file of YuNet's, for example OpenCV Zoo's ``face_detection_yunet_2023mar.onnx``.
+        working: at which size photographs are first looked at.
+        second_look: how each face is looked at again; None leaves that out.
+        score: faces below this confidence are dropped.
+
+    Raises:
+        MissingPartError: the file is not there or OpenCV cannot open it.
+    """
 
     def __init__(
-        self, file: Path, *, working: WorkingSize | None = None, score: float = 0.7, overlap: float = 0.3
+        self,
+        file: Path,
+        *,
+        working: WorkingSize = WorkingSize(least=640, most=1024),  # noqa: B008 (frozen)
+        second_look: Canvas | None = Canvas(side=320, scale=2.2),  # noqa: B008
+        score: float = 0.7,
     ) -> None:
         self.name = f"yunet:{file}"
-        self._working = working or WorkingSize()
+        self._working = working
+        self._second_look = second_look
+        self._size = (0, 0)
         if not file.is_file():
-            raise MissingPartError(f"no YuNet model at {file}; check the path")
+            raise MissingPartError(f"no file {file}, expected YuNet's ONNX file; check the path")
+        level = cv2.utils.logging.getLogLevel()
+        # OpenCV 5 warns at every opening that its new engine knows no targets; none is asked for.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
-            self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, overlap)
+            self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, 0.3)
+            self._find(np.zeros((320, 320, 3), dtype=np.uint8))
         except cv2.error as error:
-            raise MissingPartError(f"OpenCV cannot open {file} as YuNet: {error.err}") from error
+            raise MissingPartError(
+                f"OpenCV cannot run {file} as YuNet ({error.err}); give an ONNX file of YuNet's"
+            ) from error
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: Image) -> list[Face]:
-        """Find faces; see :class:`fedfr_edge.vision.detect.Detector`."""
+        """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
         worked = at_working_size(image, self._working)
-        height, width = worked.pixels.shape[:2]
+        faces = [
+            Face(
+                worked.to_photograph(face.box.reshape(2, 2)).reshape(4),
+                worked.to_photograph(face.landmarks),
+                face.score,
+            )
+            for face in self._find(worked.pixels)
+        ]
+        if self._second_look is None:
+            return faces
+        return refine(image, faces, self._find, self._second_look)
+
+    def _find(self, pixels: Image) -> list[Face]:
+        height, width = pixels.shape[:2]
         self._net.setInputSize((width, height))
-        _, rows = self._net.detect(cv2.cvtColor(worked.pixels, cv2.COLOR_RGB2BGR))
-        faces = []
-        for row in rows if rows is not None else ():
-            box = worked.to_photograph(np.stack([row[:2], row[:2] + row[2:4]]))
-            faces.append(Face(box.reshape(4), worked.to_photograph(row[4:14].reshape(5, 2)), float(row[14])))
-        return sorted(faces, key=lambda face: -face.score)
+        # OpenCV's type hints leave out that there may be no rows.
+        found: Any = self._net.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        if found is None:
+            return []
+        rows = np.asarray(found, dtype=np.float32)
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+        return [
+            # Box as corner and size, then the five points, then the score.
+            Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
+            for row in rows
+        ]

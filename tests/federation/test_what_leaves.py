@@ -163,12 +163,23 @@ def test_a_client_says_its_id_and_no_more(world: World, tmp_path: Path) -> None:
     assert not (tmp_path / "private").exists()
 
 
-def test_an_update_that_the_guard_refuses_leaves_no_state_behind(world: World, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, learning_rate=1e30, alpha_con=0.0, alpha_bce=0.0)
+def test_a_round_that_the_guard_refuses_leaves_no_state_behind(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedfr_edge.train import client
+
+    honest = client.client_round
+
+    def talkative(*arguments: Any) -> Any:
+        private, update, metrics = honest(*arguments)
+        return private, update, {**metrics, "mean_of_w": float(private.local_proxies.mean())}
+
     faces = Faces.open(world.store, world.split, [world.public_store])
-    model = world.model()
-    content = make_instruction(Instruction(1, "fed", 0, settings.resolved(), model))
     app = app_in(tmp_path, lambda model: faces.of_client(CLIENT, model))
-    with pytest.raises(ClientFailure, match=r"NonFiniteError|PayloadError"):
-        app(Message(content, 5, MessageType.TRAIN), context())
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "client_round", talkative)
+        with pytest.raises(ClientFailure, match="PayloadError"):
+            app(instruction(world, 1), context())
     assert snapshots(tmp_path) == []
+    app(instruction(world, 1), context())
+    assert snapshots(tmp_path) == [1]

@@ -13,14 +13,14 @@ from .skull import Skull, profile
 
 def lay_torso(layers: Layers, people: Identities, shots: Nuisances) -> None:
     """Chest, shoulders and clothes, upright whatever the head does."""
-    part = layers.part(-9.0, 9.0, 0.9, 9.0)
+    part = layers.part(-9.0, 9.0, 0.4, 9.0)
     x, y = _upright(part, shots)
     # Shoulders: a slope from the neck, rounded at the arms.
     shoulder = people.shoulders
     side = np.abs(x)
     top = 1.16 + 0.34 * side / shoulder + 0.5 * ramp(side, shoulder * 0.75, shoulder * 1.15) ** 2
     body_slope = np.clip(-x / shoulder * 0.5, -1, 1)
-    on = inside(y - top, 0.03)
+    on = inside(y - top, 0.03) * inside(shoulder * 1.12 + 0.05 * y - side, 0.04)
     part.lay(on * ramp(y, 1.0, 1.1), people.skin[0], (body_slope, 0.1), open=0.85, gloss=0.03)
     cut = _collar(people, shots, x)
     folds = 1 + 0.10 * np.sin(x * 9 + y * 5 + 6 * people.grain_shift[:, 0])
@@ -31,7 +31,7 @@ def lay_torso(layers: Layers, people: Identities, shots: Nuisances) -> None:
 
 def lay_neck(layers: Layers, people: Identities, shots: Nuisances) -> None:
     """The neck, before the hair that hangs behind it."""
-    wide = 2.2 * float(people.neck[0])
+    wide = 2.2 * float(people.neck[0]) + 0.4
     part = layers.part(-wide, wide, 0.2, 2.2)
     x, y = _upright(part, shots)
     half = people.neck * (1 + 0.10 * ramp(y, 0.7, 0.5) + 0.9 * ramp(y, 1.05, 1.55) ** 2)
@@ -44,8 +44,13 @@ def lay_neck(layers: Layers, people: Identities, shots: Nuisances) -> None:
 
 
 def _upright(part: Layers, shots: Nuisances) -> tuple[Array, Array]:
-    """Coordinates of a body that follows the head's turn a little."""
-    return part.qx + 0.16 * np.sin(shots.yaw), part.qy + 0.14 * np.sin(shots.pitch)
+    """Coordinates of a body that follows the head's movements only a little."""
+    # The head rolls about the root of the neck; a quarter of it is the body's.
+    back = 0.75 * float(shots.roll[0])
+    sin, cos, root = float(np.sin(back)), float(np.cos(back)), 0.75
+    y = part.qy - root
+    x, y = part.qx * cos - y * sin, part.qx * sin + y * cos + root
+    return x + 0.16 * np.sin(shots.yaw), y + 0.14 * np.sin(shots.pitch)
 
 
 def _collar(people: Identities, shots: Nuisances, x: Array) -> Array:

@@ -279,7 +279,7 @@ class Skull:
 
     def outline(self) -> Array:
         """Points all over the face's skin from the forehead to the chin, as :meth:`landmarks`: (n, 156, 3)."""
-        s, y = np.meshgrid(np.linspace(-1.15, 1.15, 13), np.linspace(-0.55, 1.0, 12))
+        s, y = np.meshgrid(np.linspace(-1.0, 1.0, 13), np.linspace(-0.55, 1.0, 12))
         s_all = np.repeat(s.reshape(1, -1), len(self.people), axis=0).astype(np.float32)
         y_all = (y.reshape(1, -1) * self.people.face_length[:, None]).astype(np.float32)
         return self.points(s_all, y_all)

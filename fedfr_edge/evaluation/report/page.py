@@ -127,7 +127,7 @@ def _table(table: Table, *, best: bool = False) -> str:
             text = _model(cell) if c == 0 else _dagger(cell)
             cells.append(f'<td class="best">{text}</td>' if (r, c) in marks else f"<td>{text}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
+    notes = "".join(f'<p class="note">{_model(note)}</p>' for note in table.notes)
     body = "".join(rows)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}'
