@@ -178,7 +178,7 @@ class OnnxSpaces:
 
     def embed_each(self, faces: AlignedFaces) -> tuple[Embeddings, ...]:
         """Embed ``uint8 (n, 112, 112, 3)`` faces as two ``float32 (n, d)`` arrays of unit rows."""
-        return self._encoder.embed_backbone(faces), self._encoder.embed(faces)
+        return self._encoder.embed_both(faces)
 
 
 @dataclass(frozen=True)

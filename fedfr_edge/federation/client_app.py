@@ -123,7 +123,8 @@ def site_from_node_config(context: Context) -> ClientSite:
 
 def _round(content: Any, site: ClientSite) -> Any:
     """One round: the server's message content in, the reply's content out; the private state stays."""
-    from fedfr_edge.federation.payload import Layout, make_reply, read_instruction
+    from fedfr_edge.federation.layout import Layout
+    from fedfr_edge.federation.payload import make_reply, read_instruction
     from fedfr_edge.federation.private_state import PrivateStore
     from fedfr_edge.train.client import client_round
     from fedfr_edge.train.seeds import RoundSeed

@@ -19,7 +19,8 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
-from fedfr_edge.federation.payload import Instruction, Layout, make_instruction, read_reply
+from fedfr_edge.federation.layout import Layout
+from fedfr_edge.federation.payload import Instruction, make_instruction, read_reply
 from fedfr_edge.federation.roster import Roster
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.train.aggregate import WeightedMean

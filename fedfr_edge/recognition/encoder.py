@@ -127,26 +127,35 @@ class OnnxEncoder:
             ImageError: ``faces`` has another dtype or shape.
             ForeignModelError: the model gives something else than unit vectors.
         """
-        return self._run(faces, EMBEDDING)
+        return self._run(faces, EMBEDDING)[0]
 
     def embed_backbone(self, faces: AlignedFaces) -> Embeddings:
         """Embed faces with the backbone alone: Θ_l without Π_l; as :meth:`embed` for a generic model."""
-        personal = BACKBONE_EMBEDDING in self.manifest.outputs
-        return self._run(faces, BACKBONE_EMBEDDING if personal else EMBEDDING)
+        return self._run(faces, self._backbone_output)[0]
 
-    def _run(self, faces: AlignedFaces, output: str) -> Embeddings:
+    def embed_both(self, faces: AlignedFaces) -> tuple[Embeddings, Embeddings]:
+        """``(embed_backbone(faces), embed(faces))`` of a personal model, from one pass."""
+        backbone, personal = self._run(faces, self._backbone_output, EMBEDDING)
+        return backbone, personal
+
+    @property
+    def _backbone_output(self) -> str:
+        return BACKBONE_EMBEDDING if BACKBONE_EMBEDDING in self.manifest.outputs else EMBEDDING
+
+    def _run(self, faces: AlignedFaces, *outputs: str) -> list[Embeddings]:
         side = FACE_SIZE
         if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (side, side, 3):
             raise ImageError(
                 f"faces are {faces.dtype} {faces.shape}, expected uint8 (n, {side}, {side}, 3) RGB; "
                 "align them with fedfr_edge.vision.align first"
             )
-        result = np.empty((len(faces), self.dim), np.float32)
+        results = [np.empty((len(faces), self.dim), np.float32) for _ in outputs]
         for start in range(0, len(faces), self._batch):
             block = np.ascontiguousarray(faces[start : start + self._batch])
-            (values,) = self._session.run([output], {INPUT_NAME: block})
-            result[start : start + len(block)] = self._checked(values, len(block))
-        return result
+            values = self._session.run(list(outputs), {INPUT_NAME: block})
+            for result, of_block in zip(results, values, strict=True):
+                result[start : start + len(block)] = self._checked(of_block, len(block))
+        return results
 
     def _checked(self, values: npt.NDArray[Any], count: int) -> Embeddings:
         if values.dtype != np.float32 or values.shape != (count, self.dim):

@@ -139,11 +139,14 @@ class PretrainConfig:
     weights: Path | None = option(None, help="start from these weights (.safetensors or a plain state dict)")
 
     epochs: int = option(20, help="passes over the public faces", low=1)
-    batch_size: int = option(128, help="images in a step", low=2)
+    batch_size: int = option(64, help="images in a step", low=2)
     learning_rate: float = option(0.1, help="highest SGD learning rate; falls to 0 along a cosine", low=0)
     warmup: float = option(1.0, help="epochs in which the rate rises to its highest", low=0)
     momentum: float = option(0.9, help="SGD momentum", low=0, high=1)
     weight_decay: float = option(5e-4, help="SGD weight decay", low=0)
+    clip: float = option(
+        1.0, help="shorten gradients to this norm; without batch normalisation training needs it", low=1e-9
+    )
     scale: float = option(30.0, help="CosFace scale s", low=0)
     margin: float = option(0.4, help="CosFace margin m", low=0, high=2)
 

@@ -103,7 +103,9 @@ def pretrain(
         load_weights(net, config.weights)
     net.to(device)
     generator = RoundSeed(config.seed, 0, SECTION).generator("proxies")
-    proxies = nn.Parameter((torch.randn((len(trained), spec.dim), generator=generator) * 0.01).to(device))
+    # About unit length: the gradient of a direction grows as its proxy shrinks.
+    directions = torch.randn((len(trained), spec.dim), generator=generator) / math.sqrt(spec.dim)
+    proxies = nn.Parameter(directions.to(device))
     optimizer = torch.optim.SGD(
         [*net.parameters(), proxies],
         lr=config.learning_rate,
@@ -136,6 +138,7 @@ def pretrain(
             loss = losses.cosface(cosine, labels, scale=config.scale, margin=config.margin)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_([*net.parameters(), proxies], config.clip)
             optimizer.step()
             log.add({"loss": loss}, len(labels))
             right += (cosine.argmax(dim=1) == labels).sum()

@@ -45,6 +45,9 @@ def test_the_device_opens_it_and_sees_what_torch_sees(export: Export, faces: np.
         np.testing.assert_allclose(encoder.embed(faces[:count]), expected, rtol=0, atol=1e-5)
     backbone = TorchEncoder(export.model, name="t", use_transform=False).embed(faces)
     np.testing.assert_allclose(encoder.embed_backbone(faces), backbone, rtol=0, atol=1e-5)
+    both = encoder.embed_both(faces)
+    np.testing.assert_array_equal(both[0], encoder.embed_backbone(faces))
+    np.testing.assert_array_equal(both[1], encoder.embed(faces))
 
 
 def test_the_two_embeddings_of_a_personal_model_differ(personal: Export, faces: np.ndarray) -> None:

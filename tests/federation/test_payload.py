@@ -14,19 +14,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from small_federation import SETTINGS, SPEC
 
 from fedfr_edge.errors import PayloadError
+from fedfr_edge.federation.layout import FLAT, INTS, PHI, Layout, pack, unpack
 from fedfr_edge.federation.payload import (
-    FLAT,
-    INTS,
-    PHI,
     Instruction,
-    Layout,
     guard,
     make_instruction,
     make_reply,
-    pack,
     read_instruction,
     read_reply,
-    unpack,
 )
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state

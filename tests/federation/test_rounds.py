@@ -14,7 +14,8 @@ from small_federation import SETTINGS, SPEC, assert_same_bits
 
 from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
 from fedfr_edge.federation import flower_private as private
-from fedfr_edge.federation.payload import Instruction, Layout, make_reply, read_instruction
+from fedfr_edge.federation.layout import Layout
+from fedfr_edge.federation.payload import Instruction, make_reply, read_instruction
 from fedfr_edge.federation.roster import HELLO, Roster, hello_reply, read_hello
 from fedfr_edge.federation.rounds import Terms, one_round
 from fedfr_edge.train.backbones.backbone import build_backbone

@@ -17,7 +17,8 @@ from fedfr_edge.errors import StoreError
 from fedfr_edge.federation.client_app import ClientFailure, ClientSite, make_client_app
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.flower_private import to_bytes
-from fedfr_edge.federation.payload import PHI, Instruction, make_instruction
+from fedfr_edge.federation.layout import PHI
+from fedfr_edge.federation.payload import Instruction, make_instruction
 from fedfr_edge.federation.private_state import PrivateStore, snapshots
 from fedfr_edge.federation.roster import HELLO
 from fedfr_edge.train.checkpoint import GlobalModel
