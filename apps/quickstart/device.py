@@ -136,11 +136,11 @@ class _Photos:
             row = self._store.row_of(names[number % len(names)])
             assert row is not None
             return np.array(self._store.images[row])
-        from fedfr_edge.data.synth.scenes import render_portrait_scene
+        from fedfr_edge.data.synth.scene import render_portrait_scene
 
         # Photographs that no store holds: numbers behind those of the store's images.
         start = 1000 if part == "train" else 2000
-        return render_portrait_scene(self._seed, identity_number(name), start + number).image
+        return render_portrait_scene(identity_number(name), start + number, self._seed).image
 
 
 def identity_number(name: str) -> int:
