@@ -30,7 +30,7 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=log, disable=not log.is_terminal, transient=False) as bars:
+    with Bars(*columns, console=log, disable=not log.is_terminal, redirect_stdout=out.is_terminal) as bars:
         tasks: dict[str, int] = {}
 
         def progress(what: str, done: int, total: int) -> None:

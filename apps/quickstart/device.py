@@ -127,7 +127,7 @@ class _Photos:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{part}-{number}.png" for number in range(count)]
         for number, path in enumerate(paths):
-            save_png(path, self._picture(name, part, number))
+            save_png(self._picture(name, part, number), path)
         return paths
 
     def _picture(self, name: str, part: str, number: int) -> Image:

@@ -203,7 +203,7 @@ def heading(number: int, text: str) -> None:
     console.out.print(f"\n[{number}/{STEPS}] {text}", style="bold")
 
 
-def command(name: str, *, function: str = "run", **settings: Any) -> Any:
+def command(name: str, /, *, function: str = "run", **settings: Any) -> Any:
     """Show the command as one would type it, and do its ``function`` with these settings."""
     module = importlib.import_module("fedfr_edge.apps.commands." + name.replace(" ", "_"))
     settings = {key: value for key, value in settings.items() if value is not None}

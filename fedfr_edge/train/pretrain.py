@@ -33,7 +33,7 @@ from fedfr_edge.train.embed import as_tensor, embed
 from fedfr_edge.train.images import ImageRows
 from fedfr_edge.train.loss_log import LossLog
 from fedfr_edge.train.pretrain_state import PretrainState, require_same
-from fedfr_edge.train.public import PublicSet
+from fedfr_edge.train.public import HELD_OUT_CLASSES, PublicSet
 from fedfr_edge.train.seeds import RoundSeed
 from fedfr_edge.types import Embeddings, Labels, Progress, no_progress
 
@@ -172,9 +172,12 @@ def pretrain(
         embeddings = embed(net.eval(), strangers, batch=config.embed_batch, device=device).cpu()
         means = class_means(embeddings, np.searchsorted(held_out, public.labels[strangers.rows]))
         phi[held_out] = means * phi[trained].norm(dim=1).mean()
-    model = GlobalModel(
-        spec, cpu_state(net), phi, metadata={**public.metadata(), _SETTINGS: json.dumps(settings)}
-    )
+    metadata = {
+        **public.metadata(),
+        HELD_OUT_CLASSES: json.dumps([public.identities[number] for number in held_out]),
+        _SETTINGS: json.dumps(settings),
+    }
+    model = GlobalModel(spec, cpu_state(net), phi, metadata=metadata)
     save_global(model, out / "model.safetensors")
     state_file.unlink()
     return model

@@ -95,6 +95,11 @@ class PublicSet:
         }
 
 
+HELD_OUT_CLASSES = "held_out_classes"
+"""Key in a pre-trained model's metadata: JSON list of those public identities that pre-training held
+out. Only they are strangers to it, as the people whom a device turns away will be."""
+
+
 def public_classes(model: GlobalModel) -> tuple[str, ...]:
     """Names of the public identities, one for each row of Φ, in that order.
 

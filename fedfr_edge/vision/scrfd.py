@@ -12,9 +12,13 @@ from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.runtime import open_session
 from fedfr_edge.vision.working import WorkingSize, at_working_size
 
+CLOSE = 0.4
+"""Where no face is found, the photograph is shown once more at this part of the input size: SCRFD
+does not see a face that fills its input, as in a portrait cut tightly."""
+
 
 class Scrfd:
-    """SCRFD (Guo et al., arXiv 2105.04714) through insightface's own class, in one pass.
+    """SCRFD (Guo et al., arXiv 2105.04714) through insightface's own class.
 
     insightface's files (``det_10g.onnx`` and the like) are for non-commercial research only.
 
@@ -58,10 +62,21 @@ class Scrfd:
                 f"{file} takes {fixed[0]}×{fixed[1]} pixels, expected a square or a free size"
             )
         side = fixed[0] if fixed is not None else -(-side // 32) * 32
-        self._working = WorkingSize(least=side, most=side, square=side)
+        close = round(side * CLOSE)
+        self._sizes = (
+            WorkingSize(least=side, most=side, square=side),
+            WorkingSize(least=close, most=close, square=side),
+        )
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
+        for size in self._sizes:
+            faces = self._find(image, size)
+            if faces:
+                break
+        return faces
+
+    def _find(self, image: Image, size: WorkingSize) -> list[Face]:
         worked = at_working_size(image, self._working)
         height, width = worked.pixels.shape[:2]
         # Already at the input size, so that insightface scales by 1.
