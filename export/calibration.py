@@ -55,13 +55,16 @@ def choose_faces(
     limit: int = MAX_FACES,
     seed: int = 0,
 ) -> Calibration:
-    """The public faces of ``split``, or all faces of ``store`` where there is no split.
+    """Public faces that training did not see, if there are any; else all public ones.
+
+    The public ones are those of ``split``, or all of ``store`` where there is no split.
 
     Args:
         store: where the faces are.
         split: whose public identities to take; clients' faces are never used.
-        metadata: the model's, which may name the identities that it was trained on; how many of the
-            chosen ones are among these then stands in ``source``.
+        metadata: the model's, which may name the identities that it was trained on: two or more others
+            (``fedfr pretrain --validation`` keeps some) are then taken alone. How many of the chosen
+            ones were trained on stands in ``source``.
         limit: at most so many faces, drawn with ``seed``.
         seed: of the draw.
 
@@ -75,6 +78,11 @@ def choose_faces(
     whose = f"identities of store {store.digest[:12]}"
     if split is not None:
         whose = f"public {whose}, split seed {split.seed}"
+    trained = _trained_on(metadata or {}, store)
+    if trained:
+        seen_rows = np.isin(store.labels[rows], [store.identities.index(name) for name in trained])
+        if len(np.unique(store.labels[rows[~seen_rows]])) >= 2:
+            rows = rows[~seen_rows]
     drawn = ""
     if len(rows) > limit:
         drawn = f" drawn from {len(rows)} with seed {seed}"
@@ -82,7 +90,6 @@ def choose_faces(
     labels = store.labels[rows]
     people = {store.identities[label] for label in np.unique(labels)}
     source = f"{len(rows)} faces{drawn} of {len(people)} {whose}"
-    trained = _trained_on(metadata or {}, store)
     seen = None if trained is None else len(people & trained)
     if seen is not None:
         source += f"; training saw {seen} of these identities"

@@ -151,12 +151,23 @@ def test_calibration_without_a_split_takes_all(store: FaceStore) -> None:
     assert calibration.source == f"56 faces of 14 identities of store {store.digest[:12]}"
 
 
+def test_impostors_are_people_that_training_did_not_see(store: FaceStore, split: Split) -> None:
+    stores = json.dumps(["0" * 64, store.digest])
+    seen = split.public[:5]
+    metadata = {PUBLIC_CLASSES: json.dumps([*seen, "somebody else"]), PUBLIC_STORES: stores}
+    calibration = choose_faces(store, split, metadata=metadata)
+    people = {store.identities[label] for label in calibration.labels}
+    assert people == set(split.public[5:])
+    assert calibration.identities_seen == 0
+    assert calibration.source.endswith("; training saw 0 of these identities")
+
+
 def test_whether_training_saw_the_impostors(store: FaceStore, split: Split) -> None:
-    names = [*split.public[:5], "somebody else"]
+    names = [*split.public[:-1], "somebody else"]  # one stranger alone makes no impostor pair
     metadata = {PUBLIC_CLASSES: json.dumps(names), PUBLIC_STORES: json.dumps(["0" * 64, store.digest])}
     calibration = choose_faces(store, split, metadata=metadata)
-    assert calibration.identities_seen == 5
-    assert calibration.source.endswith("; training saw 5 of these identities")
+    assert calibration.identities_seen == len(split.public) - 1
+    assert calibration.source.endswith(f"; training saw {len(split.public) - 1} of these identities")
     metadata[PUBLIC_STORES] = json.dumps(["0" * 64])  # equal names in another store are other people
     assert choose_faces(store, split, metadata=metadata).identities_seen == 0
     assert choose_faces(store, split, metadata={PUBLIC_STORES: "["}).identities_seen is None
