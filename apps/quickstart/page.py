@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedfr_edge.evaluation.report import Decision, ReportData, write_report
+from fedfr_edge.types import Image
 
 from . import steps
-from .device import Attempt, Visit
+from .device import Visit
 from .steps import Places
 
 if TYPE_CHECKING:
     from fedfr_edge.evaluation.outcome import PersonalisedResult
+    from fedfr_edge.vision.detect import Detector
 
     from ..commands.quickstart import QuickstartConfig
 
@@ -56,7 +60,7 @@ def write_page(
         ],
         results=results,
         rounds=[json.loads(line) for line in (places.run / "metrics.jsonl").read_text().splitlines()],
-        decisions=[_decision(attempt, visit) for attempt in visit.attempts],
+        decisions=_decisions(visit),
         files=paths(places, visit),
         notes=[
             f"The device's threshold: {visit.rests_on}.",
@@ -91,15 +95,34 @@ def _sentence(visit: Visit) -> str:
     )
 
 
-def _decision(attempt: Attempt, visit: Visit) -> Decision:
+def _decisions(visit: Visit) -> list[Decision]:
+    from fedfr_edge.vision.detect import open_detector
     from fedfr_edge.vision.image import read_image
 
-    return Decision(
-        image=read_image(attempt.photo),
-        name=attempt.who if attempt.expected else f"{attempt.who} (stranger)",
-        score=attempt.decision.score,
-        threshold=attempt.decision.threshold,
-        accepted=attempt.decision.accepted,
-        expected=attempt.expected,
-        detail=attempt.decision.reason.value,
-    )
+    detector = open_detector() if visit.photographs else None
+    return [
+        Decision(
+            image=_close_up(read_image(attempt.photo), detector),
+            name=attempt.who if attempt.expected else f"{attempt.who} (stranger)",
+            score=attempt.decision.score,
+            threshold=attempt.decision.threshold,
+            accepted=attempt.decision.accepted,
+            expected=attempt.expected,
+            detail=attempt.decision.reason.value,
+        )
+        for attempt in visit.attempts
+    ]
+
+
+def _close_up(image: Image, detector: Detector | None) -> Image:
+    """The square around the face, twice its size as far as the photograph reaches."""
+    from fedfr_edge.vision.select import largest_central
+
+    faces = detector.detect(image) if detector is not None else []
+    if not faces:
+        return image
+    left, top, right, bottom = largest_central(faces, image.shape).box
+    side = min(2 * max(right - left, bottom - top), *image.shape[:2])
+    x = int(np.clip((left + right - side) / 2, 0, image.shape[1] - side))
+    y = int(np.clip((top + bottom - side) / 2, 0, image.shape[0] - side))
+    return image[y : y + int(side), x : x + int(side)]

@@ -77,7 +77,7 @@ class Scrfd:
         return faces
 
     def _find(self, image: Image, size: WorkingSize) -> list[Face]:
-        worked = at_working_size(image, self._working)
+        worked = at_working_size(image, size)
         height, width = worked.pixels.shape[:2]
         # Already at the input size, so that insightface scales by 1.
         rows, points = self._net.detect(
