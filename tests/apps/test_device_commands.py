@@ -264,8 +264,7 @@ def test_login_says_what_its_threshold_rests_on(device: Device, capsys: pytest.C
     assert device.login(device.people["ana"] / "0.png") == 0
     out = capsys.readouterr().out
     assert (
-        "threshold 0.9000 (FAR 1e-3 per comparison: 100 of 100000 non-mated comparisons of test faces)"
-        in out
+        "threshold 0.9000 (FAR 1e-3 per comparison: 100 of 100000 non-mated comparisons of test faces)" in out
     )
     assert "remark" not in out
     assert device.login(device.people["ana"] / "0.png", "--far", "1e-4") == 0

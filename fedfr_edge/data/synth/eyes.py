@@ -47,6 +47,9 @@ def _paint_eye(part: Canvas, side: float) -> None:
     part.colour[:, 0] *= 1 - 0.85 * dark
     part.colour[:, 1:] *= (1 - dark)[:, None]
 
+    shadow_mask = inside(upper - v, 0.03) * inside(v - crease_at + 0.035, 0.06) * inside(half * 1.15 - np.abs(u), 0.12)
+    paint(part.colour, people.lid_colour, shadow_mask * column(people.lid_paint))
+
     # The ball: white, darker under the lid and in the corners.
     white = np.full_like(people.skin, 0.66) * (0.55 + 0.45 * people.skin.max(axis=1, keepdims=True))
     white *= np.array([1.0, 0.95, 0.92], np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,8 @@ class Identities:
     eye_socket: Array
     lid_crease: Array
     lid_dark: Array
+    lid_paint: Array  # how much eye shadow is worn
+    lid_colour: Array  # (n, 3)
     lash: Array
     bags: Array
     iris_radius: Array
@@ -139,13 +142,13 @@ def identity_parameters(seed: int, index: int) -> Identities:
     build = rng.random()  # 0…1; ties features that go together: brows, jaw, hair length, beard
     tone = rng.random()  # 0 the lightest skin, 1 the darkest
     years = rng.random()
-    values: dict[str, object] = {
-        "face_width": even(0.58, 0.78),
+    values: dict[str, Any] = {
+        "face_width": even(0.56, 0.80),
         "cranium": even(0.93, 1.06),
-        "jaw": even(0.72, 0.90) + 0.06 * build,
-        "chin": even(0.40, 0.66) + 0.06 * build,
+        "jaw": even(0.68, 0.90) + 0.06 * build,
+        "chin": even(0.36, 0.68) + 0.06 * build,
         "chin_power": even(2.6, 6.5),
-        "face_length": even(0.90, 1.10),
+        "face_length": even(0.89, 1.12),
         "depth": even(0.76, 0.92),
         "brow_ridge": even(0.0, 0.03) + 0.03 * build,
         "cheekbone": even(0.0, 0.07),
@@ -155,35 +158,37 @@ def identity_parameters(seed: int, index: int) -> Identities:
         "ear_out": even(0.0, 0.09),
         "neck": even(0.33, 0.43) + 0.07 * build,
         "shoulders": even(1.25, 1.55) + 0.25 * build,
-        "eye_x": even(0.245, 0.33),
-        "eye_width": even(0.108, 0.158),
-        "eye_open": even(0.060, 0.118),
-        "eye_tilt": even(-0.22, 0.22),
+        "eye_x": even(0.235, 0.345),
+        "eye_width": even(0.100, 0.165),
+        "eye_open": even(0.055, 0.125),
+        "eye_tilt": even(-0.26, 0.26),
         "eye_socket": even(0.0, 0.06),
         "lid_crease": even(0.012, 0.055),
         "lid_dark": even(0.0, 0.5),
+        "lid_paint": sometimes(0.35 * (1 - build), 0.25, 0.8),
+        "lid_colour": linear(LID_COLOURS[int(rng.integers(len(LID_COLOURS)))]),
         "lash": even(0.35, 1.0),
         "bags": even(0.0, 0.5) * (0.4 + 0.6 * years),
         "iris_radius": even(0.046, 0.060),
-        "brow_y": even(0.135, 0.215),
-        "brow_thick": even(0.016, 0.036) + 0.022 * build,
+        "brow_y": even(0.125, 0.235),
+        "brow_thick": even(0.012, 0.040) + 0.022 * build,
         "brow_long": even(0.8, 1.25),
-        "brow_arch": even(-0.01, 0.085),
-        "brow_tilt": even(-0.25, 0.25),
+        "brow_arch": even(-0.02, 0.10),
+        "brow_tilt": even(-0.30, 0.30),
         "brow_dense": even(0.35, 1.0),
         "brow_join": sometimes(0.15, 0.3, 1.0),
-        "nose_y": even(0.29, 0.41),
+        "nose_y": even(0.275, 0.425),
         "nose_high": even(0.13, 0.25),
-        "nose_wide": even(0.085, 0.165),
+        "nose_wide": even(0.080, 0.175),
         "bridge_wide": even(0.035, 0.075),
         "bridge_bump": even(-0.03, 0.05),
         "tip_size": even(0.045, 0.085),
         "nose_skew": even(-0.025, 0.025),
         "nostril": even(0.6, 1.3),
-        "mouth_y": even(0.575, 0.685),
-        "mouth_wide": even(0.175, 0.285),
-        "lip_upper": even(0.022, 0.075),
-        "lip_lower": even(0.035, 0.095),
+        "mouth_y": even(0.570, 0.690),
+        "mouth_wide": even(0.165, 0.295),
+        "lip_upper": even(0.018, 0.085),
+        "lip_lower": even(0.030, 0.105),
         "lip_bow": even(0.0, 0.9),
         "lip_droop": even(-0.02, 0.03),
         "flush": even(0.0, 0.5),
@@ -195,10 +200,15 @@ def identity_parameters(seed: int, index: int) -> Identities:
         "patch": [even(-0.45, 0.45), even(-0.5, 0.8), even(0.04, 0.16), even(0.04, 0.16), sometimes(0.12, 0.35, 0.8)],
         "scar": [even(-0.4, 0.4), even(-0.45, 0.8), even(0, np.pi), even(0.06, 0.18), sometimes(0.15, 0.5, 1.0)],
     }
+    # Eyes stay on the front of a narrow face, the mouth above a short chin.
+    values["eye_x"] = min(values["eye_x"], 0.56 * values["face_width"])
+    values["mouth_y"] = min(values["mouth_y"], values["face_length"] - 0.27)
     values["skin"] = _skin_colour(rng, tone)
     values["lips"] = _lip_colour(rng, tone, build)
     values["iris"] = _pick(rng, EYE_COLOURS, [3, 3, 2, 2, 3, 2] if tone < 0.55 else [6, 5, 1, 0.3, 0.3, 0.2])
     hair = _pick(rng, HAIR_COLOURS, [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years] if tone < 0.55 else [9, 5, 1, 0.6, 0.25, 0.1, 0.1, 2 * years, years])
+    if rng.random() < 0.05:
+        hair = _pick(rng, DYES, [1, 1, 1, 1])
     values["hair"] = hair
     values["beard"] = hair * even(0.6, 1.1)
     values.update(_hair_style(rng, build, years))
@@ -214,6 +224,12 @@ def stack(people: Sequence[Identities]) -> Identities:
 
 EYE_COLOURS = ["2a1a14", "4a2e1c", "6e5428", "56703e", "4f7fae", "7d8c94"]
 """Dark brown, brown, hazel, green, blue, grey (sRGB)."""
+
+LID_COLOURS = ["3c5a8c", "6a3f7a", "2f6b5c", "8a5a3c", "23202a"]
+"""Eye shadow: blue, violet, green, copper, black (sRGB)."""
+
+DYES = ["7d2a55", "2c5a80", "4c7a3f", "5b3a86"]
+"""Dyed hair: magenta, blue, green, violet (sRGB)."""
 
 HAIR_COLOURS = ["16130f", "2e2019", "59402c", "6e3322", "ad8a55", "d4b886", "a14f22", "8d8b88", "d0cdc8"]
 """Black, dark brown, brown, auburn, dark blond, blond, red, grey, white (sRGB)."""
@@ -269,7 +285,7 @@ def _hair_style(rng: np.random.Generator, build: float, years: float) -> dict[st
     full = bearded and rng.random() < 0.5
     return {
         "bald": float(bald),
-        "hair_line": even(0.46, 0.72),
+        "hair_line": even(0.42, 0.74),
         "recede": even(0.0, 0.22) * build * (0.5 + years),
         "peak": even(-0.02, 0.09),
         "parting": even(-0.35, 0.35),

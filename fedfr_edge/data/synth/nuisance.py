@@ -104,9 +104,9 @@ def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, fro
     def happens(share: float) -> float:
         return float(rng.random() < share * strength)
 
-    pose = np.array([around(11, 28), around(6, 15), around(8, 20)])
+    pose = np.array([around(10, 26), around(5.5, 14), around(8, 20)])
     if frontal:
-        pose = pose / [28, 15, 20] * [10, 8, 6]
+        pose = pose / [26, 14, 20] * [10, 8, 6]
     values: dict[str, object] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
     values.update(_light(rng, strength))
     values.update(
@@ -125,7 +125,7 @@ def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, fro
         exposure=2.0 ** around(0.3, 0.7),
         balance=np.exp([around(0.10, 0.25), around(0.03, 0.08), around(0.12, 0.3)]),
         contrast=even(0.75, 1.35, 1.0),
-        saturation=even(0.55, 1.3, 1.0) if rng.random() > 0.05 * strength else 0.0,
+        saturation=even(0.55, 1.3, 1.0) if rng.random() > 0.03 * strength else 0.0,
         blur=even(0.0, 0.9, 0.0),
         motion=np.array([around(1.0, 2.0), around(1.0, 2.0)]) * happens(0.2),
         noise=even(0.003, 0.032, 0.0) * (1.6 if rng.random() < 0.15 else 1.0),
@@ -142,7 +142,7 @@ def stack(shots: Sequence[Nuisances]) -> Nuisances:
 
 
 def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
-    azimuth = strength * np.radians(np.clip(rng.normal(0, 34), -75, 75))
+    azimuth = strength * np.radians(np.clip(rng.normal(0, 32), -70, 70))
     height = np.radians(25 + strength * np.clip(rng.normal(0, 20), -40, 40))
     direction = np.array(
         [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
@@ -152,7 +152,7 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
     cool = strength * rng.normal(0, 0.12)
     fill_colour = np.exp(cool * np.array([-1.0, 0.0, 1.2]))
     # Share of the light that comes from one direction: flat daylight … a single lamp.
-    directed = 0.55 + strength * rng.uniform(-0.3, 0.27)
+    directed = 0.55 + strength * rng.uniform(-0.3, 0.22)
     shaded = rng.random() < 0.25 * strength
     return {
         "light": direction,
@@ -171,7 +171,7 @@ def _worn(rng, happens, even) -> dict[str, object]:  # type: ignore[no-untyped-d
         return np.asarray(low + (high - low) * (vivid if rng.random() < 0.6 else np.full(3, vivid.mean())), np.float32)
 
     glasses = happens(0.20)
-    dark = rng.random() < 0.15
+    dark = rng.random() < 0.12
     covered = happens(0.10)
     side = rng.choice([-1.0, 1.0])
     return {
@@ -181,7 +181,7 @@ def _worn(rng, happens, even) -> dict[str, object]:  # type: ignore[no-untyped-d
         "rim_thick": rng.uniform(0.012, 0.034),
         "rim_size": [rng.uniform(0.175, 0.225), rng.uniform(0.12, 0.175)],
         "rim_power": rng.choice([2.0, 2.6, 4.0, 6.0]),
-        "hat": happens(0.06),
+        "hat": happens(0.04),
         "hat_line": rng.uniform(0.36, 0.6),
         "hat_colour": colour(),
         "cloth": colour(),
