@@ -22,7 +22,8 @@ class Header:
         width: pixels, as stored (before any EXIF turn).
         height: pixels, as stored.
         complete: False when the file visibly lacks its end. True is no promise.
-        most: the largest sample value, where the format states one (PGM and PPM).
+        most: the sample value that stands for white, where the file states one that OpenCV does
+            not scale by (PGM and PPM).
     """
 
     format: str
@@ -106,10 +107,12 @@ def _pnm(data: bytes) -> Header:
     words = re.sub(rb"#[^\r\n]*", b" ", data[:4096]).split(maxsplit=4)
     kind = words[0]
     numbers = [int(word) if word.isdigit() else 0 for word in words[1:4]]
-    most = 1 if kind in (b"P1", b"P4") else numbers[2]
+    bitmap, text = kind in (b"P1", b"P4"), kind in (b"P2", b"P3")
+    most = 1 if bitmap else numbers[2]
     if not 1 <= most <= 65535:
         return Header("PGM/PPM", 0, 0)
-    return Header("PGM/PPM", numbers[0], numbers[1], most=most)
+    scaled = bitmap or most in (255, 65535) or (text and most < 256)
+    return Header("PGM/PPM", numbers[0], numbers[1], most=None if scaled else most)
 
 
 def _tiff(data: bytes) -> Header:

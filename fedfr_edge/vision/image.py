@@ -94,17 +94,15 @@ def decode_image(data: bytes, name: str) -> Image:
 
 def _decode(data: bytes, header: Header) -> Image | None:
     buffer = np.frombuffer(data, dtype=np.uint8)
-    unscaled = header.most not in (None, 1, 255, 65535)
+    flags = cv2.IMREAD_COLOR | (0 if header.most is None else cv2.IMREAD_ANYDEPTH)
     try:
-        # OpenCV scales samples by 8 or 16 bits, never by a PGM's own maximum.
-        flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR if unscaled else cv2.IMREAD_COLOR
         decoded: npt.NDArray[np.generic] | None = cv2.imdecode(buffer, flags)
     except cv2.error:
         return None
     if decoded is None or decoded.size == 0:
         return None
-    if unscaled:
-        decoded = np.minimum(np.rint(decoded.astype(np.float32) * (255 / (header.most or 255))), 255)
+    if header.most is not None:
+        decoded = np.minimum(np.rint(decoded.astype(np.float32) * (255 / header.most)), 255)
     return np.asarray(cv2.cvtColor(decoded.astype(np.uint8), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

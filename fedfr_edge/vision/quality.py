@@ -3,7 +3,7 @@
 The limits of :class:`QualityLimits` were set on 420 ordinary portraits (200 LFW photographs and 220
 press photographs) and on darkened, brightened, reduced and blurred copies of them; what each
 attribute says there is what was measured. None of those originals breaks a limit but
-for turn, which 0.7 % do.
+for turn, which 1 % do.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class QualityLimits:
     Attributes:
         size: least side, in photograph pixels, of the square that becomes the 112×112 crop.
             Reduced to 40, landmarks move against those of the full photograph by 1.6 crop
-            pixels or less in 90 % of portraits, the size of the detector's own error; at 24 by 2.6.
-        dark: least mean brightness. Portraits have 60 to 191; at a quarter of their light (36) the
-            landmarks still hold within 0.7 crop pixels, but a quarter of 8 bits is all that is left.
-        bright: greatest mean brightness. At double exposure (230) half of a portrait is at the
-            limit of 255, and the landmarks' movement has doubled.
+            pixels or less in 90 % of portraits; at 24 by 2.6, more than two good detectors differ.
+        dark: least mean brightness. Portraits have 60 to 191. At a quarter of their light (36) the
+            landmarks still hold within 0.7 crop pixels in 90 %, but two of the eight bits are lost.
+        bright: greatest mean brightness. From 1.5 times the light (203) to twice the light (230)
+            the landmarks' movement doubles, to 1.2 crop pixels at the 90th percentile.
         sharpness: least sharpness. Portraits have 0.216 or more; blurred by a Gaussian of
             σ = 1.5 crop pixels 94 % fall below 0.2, at σ = 2 all do.
         turn: greatest turn to either side; 0.4 is the 99th percentile of portraits.

@@ -99,3 +99,14 @@ def test_the_inputs_are_left_alone() -> None:
     assert bits(start) == before
     for name, state in states.items():
         assert all(array.tobytes() == kept[name][key].tobytes() for key, array in state.to_arrays().items())
+
+
+def test_each_round_goes_by_its_own_number() -> None:
+    start = model()
+    start.round = 3
+    settings = config(epochs=(1, 1, 1, 3, 2), mining_threshold=1.0, batch_size=256)
+    after, states, metrics = run_rounds(start, clients(), settings, seed=5, rounds=2)
+    assert [one["client-00"]["steps"] for one in metrics] == [3, 2]
+    assert {state.round for state in states.values()} == {5} == {after.round}
+    expected = client_round(None, start, clients()["client-00"], settings, RoundSeed(5, 4, "client-00"))
+    assert metrics[0]["client-00"]["loss"] == expected[2]["loss"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .shapes import Array
+from fedfr_edge.data.synth.shapes import Array
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> Array:
@@ -31,9 +31,20 @@ def background(rng: np.random.Generator, height: int, width: int) -> Array:
         if kind == 0:
             cv2.rectangle(picture, (int(x), int(y)), (int(x + w), int(y + h)), paint_with, -1)
         elif kind == 1:
-            cv2.ellipse(picture, (int(x), int(y)), (int(w / 2), int(h / 2)), rng.uniform(0, 180), 0, 360, paint_with, -1)
+            cv2.ellipse(
+                picture,
+                (int(x), int(y)),
+                (int(w / 2), int(h / 2)),
+                rng.uniform(0, 180),
+                0,
+                360,
+                paint_with,
+                -1,
+            )
         else:
-            cv2.line(picture, (int(x), int(y)), (int(x + 2 * w), int(y + h)), paint_with, int(rng.integers(1, 6)))
+            cv2.line(
+                picture, (int(x), int(y)), (int(x + 2 * w), int(y + h)), paint_with, int(rng.integers(1, 6))
+            )
     picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 4.0)))
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(np.maximum(picture, 0).transpose(2, 0, 1))

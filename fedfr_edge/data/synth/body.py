@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .identity import Identities
-from .layers import Layers
-from .nuisance import Nuisances
-from .shapes import Array, inside, ramp, smooth
-from .skull import Skull, profile
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Layers
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import Array, inside, ramp
+from fedfr_edge.data.synth.skull import Skull, profile
 
 
 def lay_torso(layers: Layers, people: Identities, shots: Nuisances) -> None:
@@ -39,7 +39,9 @@ def lay_neck(layers: Layers, people: Identities, shots: Nuisances) -> None:
     slope = -0.6 * bulge / np.sqrt(1 - bulge * bulge)
     chin = people.face_length
     under_chin = 0.25 + 0.60 * ramp(y, 0.98 * chin, 1.35 * chin)
-    mask = inside(half - np.abs(x), 0.03) * inside(y - 0.35, 0.1) * inside(_collar(people, shots, x) - y, 0.05)
+    mask = (
+        inside(half - np.abs(x), 0.03) * inside(y - 0.35, 0.1) * inside(_collar(people, shots, x) - y, 0.05)
+    )
     part.lay(mask, people.skin[0], (slope, 0.1), open=under_chin, gloss=0.03)
 
 
@@ -61,7 +63,14 @@ def _collar(people: Identities, shots: Nuisances, x: Array) -> Array:
 
 
 def lay_ear(
-    layers: Layers, skull: Skull, row: int, people: Identities, shots: Nuisances, side: float, *, in_front: bool
+    layers: Layers,
+    skull: Skull,
+    row: int,
+    people: Identities,
+    shots: Nuisances,
+    side: float,
+    *,
+    in_front: bool,
 ) -> None:
     """One ear (``side`` −1 the picture's left, 1 its right), behind the head or in front of it.
 
@@ -69,7 +78,7 @@ def lay_ear(
     head turns it towards the camera.
     """
     facing = -side * float(np.sin(shots.yaw[0]))  # 1 when this ear looks into the camera
-    share = float(smooth(np.float32([(facing - 0.12) / 0.25]))[0]) if in_front else 1.0
+    share = float(np.clip((facing - 0.12) / 0.2, 0, 1)) if in_front else 1.0
     if share == 0 or (not in_front and facing < -0.35):
         return
     at = np.full((1, 1), 0.10, np.float32)
@@ -86,4 +95,10 @@ def lay_ear(
     radius = np.hypot(x, y)
     bowl = 0.62 + 0.38 * ramp(np.abs(radius - 0.55), 0.05, 0.3)
     colour = (people.skin[0] * np.array([1.0, 0.86, 0.84], np.float32))[:, None, None] * bowl
-    part.lay(inside(1 - radius, 0.12) * share, colour, (-0.8 * side - 0.5 * side * x, 0.3 * y), open=0.85, gloss=0.04)
+    part.lay(
+        inside(1 - radius, 0.12) * share,
+        colour,
+        (-0.8 * side - 0.5 * side * x, 0.3 * y),
+        open=0.85,
+        gloss=0.04,
+    )

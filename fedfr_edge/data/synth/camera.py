@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import Array
+from fedfr_edge.errors import DataError
 from fedfr_edge.types import Image
-
-from .nuisance import Nuisances
-from .shapes import Array
 
 
 def photograph(light: Array, shots: Nuisances, row: int, rng: np.random.Generator) -> tuple[Image, float]:
@@ -56,14 +56,20 @@ def _shaken(picture: Array, dx: float, dy: float) -> Array:
         left, top = int(x), int(y)
         fx, fy = x - left, y - top
         for column, row, share in (
-            (left, top, (1 - fx) * (1 - fy)), (left + 1, top, fx * (1 - fy)),
-            (left, top + 1, (1 - fx) * fy), (left + 1, top + 1, fx * fy),
+            (left, top, (1 - fx) * (1 - fy)),
+            (left + 1, top, fx * (1 - fy)),
+            (left, top + 1, (1 - fx) * fy),
+            (left + 1, top + 1, fx * fy),
         ):
             kernel[row, column] += share
     return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.float32)
 
 
 def _through_jpeg(photo: Image, quality: int) -> Image:
-    done, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done, "OpenCV refused to encode a uint8 RGB picture"
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    back = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if back is None:
+        raise DataError("OpenCV cannot read its own JPEG back; reinstall opencv-python")
+    return np.asarray(cv2.cvtColor(back, cv2.COLOR_BGR2RGB), np.uint8)

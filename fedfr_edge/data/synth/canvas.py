@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .identity import Identities
-from .nuisance import Nuisances
-from .shapes import NOISE_SIDE, Array, noise
-from .skull import Skull
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import NOISE_SIDE, Array, noise
+from fedfr_edge.data.synth.skull import Skull
 
 GRAIN_SIDE = 160
 """Pixels of a noise picture that span the canvas."""
@@ -47,7 +47,11 @@ class Canvas:
         columns = slice(*np.searchsorted(self.s.ravel(), [left, right]))
         rows = slice(*np.searchsorted(self.y.ravel(), [top, bottom]))
         return Canvas(
-            self.people, self.shots, self.s[:, :, columns], self.y[:, rows], self.colour[:, :, rows, columns],
+            self.people,
+            self.shots,
+            self.s[:, :, columns],
+            self.y[:, rows],
+            self.colour[:, :, rows, columns],
             self.softness,
         )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .shapes import Array, column, hill, inside, mix, paint, ramp
+from fedfr_edge.data.synth.canvas import Canvas
+from fedfr_edge.data.synth.shapes import Array, column, hill, inside, paint, ramp
 
 _WINDOW = (0.04, 0.60, -0.34, 0.24)
 
@@ -47,7 +47,9 @@ def _paint_eye(part: Canvas, side: float) -> None:
     part.colour[:, 0] *= 1 - 0.85 * dark
     part.colour[:, 1:] *= (1 - dark)[:, None]
 
-    shadow_mask = inside(upper - v, 0.03) * inside(v - crease_at + 0.035, 0.06) * inside(half * 1.15 - np.abs(u), 0.12)
+    shadow_mask = (
+        inside(upper - v, 0.03) * inside(v - crease_at + 0.035, 0.06) * inside(half * 1.15 - np.abs(u), 0.12)
+    )
     paint(part.colour, people.lid_colour, shadow_mask * column(people.lid_paint))
 
     # The ball: white, darker under the lid and in the corners.
@@ -88,13 +90,20 @@ def _paint_brow(part: Canvas, side: float) -> None:
     along = (u + reach * 0.95) / (2.05 * reach)  # 0 at the nose, 1 at the temple
     raised = 0.045 * column(shots.brow_raise)
     middle = (
-        -column(people.brow_y) - raised
+        -column(people.brow_y)
+        - raised
         - column(people.brow_arch) * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3)
         - column(people.brow_tilt) * (u - 0.05)
         + 0.035 * column(shots.frown) * (1 - np.clip(along, 0, 1)) ** 2
     )
-    thick = column(people.brow_thick) * (0.85 + 0.5 * np.clip(along, 0, 1)) * np.clip(1.25 * (1.05 - along), 0, 1)
-    body = inside(thick - np.abs(part.y - middle), 0.022) * inside(along - 0.08, 0.26) * inside(1.02 - along, 0.1)
+    thick = (
+        column(people.brow_thick) * (0.85 + 0.5 * np.clip(along, 0, 1)) * np.clip(1.25 * (1.05 - along), 0, 1)
+    )
+    body = (
+        inside(thick - np.abs(part.y - middle), 0.022)
+        * inside(along - 0.08, 0.26)
+        * inside(1.02 - along, 0.1)
+    )
     hairs = 0.85 + 0.15 * np.sin((u * 0.8 + (part.y - middle) * 1.4) * 260)
     mask = body * hairs * column(0.35 + 0.6 * people.brow_dense)
     paint(part.colour, _brow_colour(canvas=part), mask)
@@ -112,5 +121,4 @@ def _paint_join(part: Canvas) -> None:
 
 def _brow_colour(canvas: Canvas) -> Array:
     # Brows are darker than the hair on the head, and never lighter than the skin.
-    hair = canvas.people.hair * 0.55
-    return np.minimum(hair, mix(hair, canvas.people.skin * 0.5, 0.5))
+    return np.asarray(np.minimum(canvas.people.hair, canvas.people.skin) * 0.55, np.float32)

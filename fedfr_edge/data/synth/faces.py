@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fedfr_edge.data.synth import identity as identities
+from fedfr_edge.data.synth import nuisance as nuisances
+from fedfr_edge.data.synth.background import background
+from fedfr_edge.data.synth.camera import photograph
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Place
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.person import portray
+from fedfr_edge.data.synth.seeds import stream
 from fedfr_edge.types import AlignedFaces, Image, Landmarks
 from fedfr_edge.vision.align import align
-
-from . import identity as identities
-from . import nuisance as nuisances
-from .background import background
-from .camera import photograph
-from .identity import Identities
-from .nuisance import Nuisances
-from .layers import Place
-from .person import portray
-from .seeds import stream
 
 PHOTO_SIDE = 160
 """Side of the picture that an aligned crop is cut from."""
@@ -42,7 +41,9 @@ def photograph_heads(
     for row in range(len(people)):
         scale = PHOTO_SIDE / _UNITS * float(shots.scale[row])
         x, y = (PHOTO_SIDE - 1) / 2 + shots.offset[row] * scale
-        places.append(Place(PHOTO_SIDE, PHOTO_SIDE, float(x), float(y) - 0.06 * scale, scale, float(shots.roll[row])))
+        places.append(
+            Place(PHOTO_SIDE, PHOTO_SIDE, float(x), float(y) - 0.06 * scale, scale, float(shots.roll[row]))
+        )
     result = []
     for row, portrait in enumerate(portray(people, shots, places)):
         seed, identity, image = keys[row]

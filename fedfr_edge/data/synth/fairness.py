@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedfr_edge.data.synth.faces import render_faces
+from fedfr_edge.data.synth.scene import render_scene
 from fedfr_edge.errors import DataError
 from fedfr_edge.types import AlignedFaces, Labels, Progress, no_progress
 from fedfr_edge.vision.detect import Detector
-
-from .faces import render_faces
-from .scene import render_scene
 
 NEAR_ENOUGH = 0.4
 """Intersection over union from which a detected box counts as the face's."""
@@ -113,7 +112,9 @@ def check_pixels(
         DataError: fewer than two identities or images (there would be no pairs).
     """
     if identities < 2 or images < 2:
-        raise DataError(f"{identities} identities with {images} images, expected at least 2 of both to form pairs")
+        raise DataError(
+            f"{identities} identities with {images} images, expected at least 2 of both to form pairs"
+        )
     faces = []
     for who in range(identities):
         faces.append(render_faces(seed, [(who, image) for image in range(images)]))

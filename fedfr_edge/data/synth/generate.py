@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedfr_edge.data.store import FaceStore, StoreWriter
+from fedfr_edge.data.synth.faces import render_faces
 from fedfr_edge.errors import DataError
 from fedfr_edge.types import Progress, no_progress
-
-from .faces import render_faces
 
 VERSION = 1
 """Of the renderer's output: goes up whenever the same seed gives other pixels."""
@@ -45,7 +44,9 @@ def synthesize_store(
     extra = {"seed": seed, "images_per_identity": images, "renderer": VERSION}
     with StoreWriter(path, source=SOURCE, licence=LICENCE, extra=extra) as writer:
         wanted = [
-            (who, image, f"{identity_name(who)}/{image:04d}") for who in range(identities) for image in range(images)
+            (who, image, f"{identity_name(who)}/{image:04d}")
+            for who in range(identities)
+            for image in range(images)
         ]
         missing = [entry for entry in wanted if entry[2] not in writer]
         done = len(wanted) - len(missing)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from .identity import Identities
-from .layers import Layers
-from .nuisance import Nuisances
-from .shapes import NOISE_SIDE, Array, hill, inside, noise, ramp
-from .skull import Hits, Skull
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Layers
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import NOISE_SIDE, Array, hill, inside, mix, noise, ramp, sample
+from fedfr_edge.data.synth.skull import Hits, Skull
 
 _TABLE = 384
 _LIMIT = 0.96
@@ -34,7 +33,9 @@ def cut_line(people: Identities, shots: Nuisances) -> Array:
     line = -p(people.hair_line) + 0.10 * around**2 - p(people.recede) * hill(around, 0.62, 0.22)
     line = line + p(people.peak) * hill(phi, 0, 0.13)
     line = line - (p(people.parting) + 0.06 * ruffle) * 0.25 * phi
-    fringe = hill(phi, p(people.fringe_x) + 0.12 * ruffle, p(people.fringe_wide)) * (1 - ramp(around, 0.9, 1.2))
+    fringe = hill(phi, p(people.fringe_x) + 0.12 * ruffle, p(people.fringe_wide)) * (
+        1 - ramp(around, 0.9, 1.2)
+    )
     line = line + p(people.fringe) * (1 + 0.15 * ruffle) * fringe
     start = p(people.side_start)
     sides = np.where(p(people.long_hair) > 0, p(people.long_hair), p(people.side_line))
@@ -62,11 +63,11 @@ def strands(people: Identities, across: Array, down: Array) -> Array:
     if curl > 0.05:
         # Waves: strands swing sideways as they fall.
         x += 6 * min(curl * 3, 1) * np.sin(down * 16 + 5 * shift_x)
-    texture = cv2.remap(noise("strand"), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    texture = sample(noise("strand"), x, y, wrap=True)
     if curl > 0.45:
-        coils = cv2.remap(noise("curl"), x * 1.1, y * 1.4, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        texture += (coils - texture) * min(1.0, (curl - 0.45) * 2)
-    return np.asarray(texture, np.float32)
+        coils = sample(noise("curl"), x * 1.1, y * 1.4, wrap=True)
+        texture = mix(texture, coils, min(1.0, (curl - 0.45) * 2))
+    return texture
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,17 @@ def lay_hair(shell: Shell, people: Identities, shots: Nuisances) -> None:
     t = hits.turn / (2 + np.abs(hits.turn))
     position = (t + _LIMIT) * ((_TABLE - 1) / (2 * _LIMIT))
     row = cut_line(people, shots)
-    line = cv2.remap(row, position, np.zeros_like(position), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    line = sample(row, position, np.zeros_like(position))
     ragged = line - hits.y + 0.030 * texture
     mask = inside(ragged, 0.05 + 0.05 * people.curl) * hits.cover
     # A ring of light round the head, as smooth hair has it; the ends lie darker.
     ring = hill(hits.y, -0.62 - 0.25 * people.top_volume, 0.12) * (1 - 0.8 * people.curl)
     shell.layers.lay(
-        mask, shell.colour, (shell.slopes[0] + 0.22 * texture, shell.slopes[1]),
-        open=0.62 + 0.38 * ramp(ragged, 0.0, 0.16), gloss=(0.10 + 0.5 * ring) * (0.5 + 0.3 * texture),
+        mask,
+        shell.colour,
+        (shell.slopes[0] + 0.22 * texture, shell.slopes[1]),
+        open=0.62 + 0.38 * ramp(ragged, 0.0, 0.16),
+        gloss=(0.10 + 0.5 * ring) * (0.5 + 0.3 * texture),
     )
     if shots.hat[0] > 0.5:
         brim = -shots.hat_line

@@ -13,8 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from .seeds import stream
-from .shapes import Array
+from fedfr_edge.data.synth.colours import (
+    DYES,
+    EYE_COLOURS,
+    HAIR_COLOURS,
+    LID_COLOURS,
+    linear,
+    lip_colour,
+    pick,
+    skin_colour,
+)
+from fedfr_edge.data.synth.seeds import stream
+from fedfr_edge.data.synth.shapes import Array
 
 MARKS = 6
 """Most moles that one face can have."""
@@ -117,7 +127,9 @@ class Identities:
 
     def row(self, index: int) -> Identities:
         """Row ``index`` as a batch of one."""
-        return Identities(**{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)})
+        return Identities(
+            **{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)}
+        )
 
 
 def identity_parameters(seed: int, index: int) -> Identities:
@@ -190,84 +202,69 @@ def identity_parameters(seed: int, index: int) -> Identities:
         "lip_upper": even(0.018, 0.085),
         "lip_lower": even(0.030, 0.105),
         "lip_bow": even(0.0, 0.9),
-        "lip_droop": even(-0.02, 0.03),
+        "lip_droop": even(-0.035, 0.02),
         "flush": even(0.0, 0.5),
         "freckles": sometimes(0.22, 0.3, 1.0) * (1 - 0.7 * tone),
         "age": years,
         "gloss": even(0.05, 0.35),
         "grain_shift": rng.random(2),
         "moles": _moles(rng),
-        "patch": [even(-0.45, 0.45), even(-0.5, 0.8), even(0.04, 0.16), even(0.04, 0.16), sometimes(0.12, 0.35, 0.8)],
-        "scar": [even(-0.4, 0.4), even(-0.45, 0.8), even(0, np.pi), even(0.06, 0.18), sometimes(0.15, 0.5, 1.0)],
+        "patch": [
+            even(-0.45, 0.45),
+            even(-0.5, 0.8),
+            even(0.04, 0.16),
+            even(0.04, 0.16),
+            sometimes(0.12, 0.35, 0.8),
+        ],
+        "scar": [
+            even(-0.4, 0.4),
+            even(-0.45, 0.8),
+            even(0, np.pi),
+            even(0.06, 0.18),
+            sometimes(0.15, 0.5, 1.0),
+        ],
     }
     # Eyes stay on the front of a narrow face, the mouth above a short chin.
     values["eye_x"] = min(values["eye_x"], 0.56 * values["face_width"])
     values["mouth_y"] = min(values["mouth_y"], values["face_length"] - 0.27)
-    values["skin"] = _skin_colour(rng, tone)
-    values["lips"] = _lip_colour(rng, tone, build)
-    values["iris"] = _pick(rng, EYE_COLOURS, [3, 3, 2, 2, 3, 2] if tone < 0.55 else [6, 5, 1, 0.3, 0.3, 0.2])
-    hair = _pick(rng, HAIR_COLOURS, [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years] if tone < 0.55 else [9, 5, 1, 0.6, 0.25, 0.1, 0.1, 2 * years, years])
+    values["skin"] = skin_colour(rng, tone)
+    values["lips"] = lip_colour(rng, tone, build)
+    values["iris"] = pick(rng, EYE_COLOURS, [3, 3, 2, 2, 3, 2] if tone < 0.55 else [6, 5, 1, 0.3, 0.3, 0.2])
+    hair = pick(
+        rng,
+        HAIR_COLOURS,
+        [3, 4, 4, 2, 3, 2, 2, 3 * years, 2 * years]
+        if tone < 0.55
+        else [9, 5, 1, 0.6, 0.25, 0.1, 0.1, 2 * years, years],
+    )
     if rng.random() < 0.05:
-        hair = _pick(rng, DYES, [1, 1, 1, 1])
+        hair = pick(rng, DYES, [1, 1, 1, 1])
     values["hair"] = hair
     values["beard"] = hair * even(0.6, 1.1)
     values.update(_hair_style(rng, build, years))
-    return Identities(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})  # type: ignore[arg-type]
+    return Identities(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})
 
 
 def stack(people: Sequence[Identities]) -> Identities:
     """Several batches of people as one."""
     return Identities(
-        **{field.name: np.concatenate([getattr(p, field.name) for p in people]) for field in fields(Identities)}
+        **{
+            field.name: np.concatenate([getattr(p, field.name) for p in people])
+            for field in fields(Identities)
+        }
     )
-
-
-EYE_COLOURS = ["2a1a14", "4a2e1c", "6e5428", "56703e", "4f7fae", "7d8c94"]
-"""Dark brown, brown, hazel, green, blue, grey (sRGB)."""
-
-LID_COLOURS = ["3c5a8c", "6a3f7a", "2f6b5c", "8a5a3c", "23202a"]
-"""Eye shadow: blue, violet, green, copper, black (sRGB)."""
-
-DYES = ["7d2a55", "2c5a80", "4c7a3f", "5b3a86"]
-"""Dyed hair: magenta, blue, green, violet (sRGB)."""
-
-HAIR_COLOURS = ["16130f", "2e2019", "59402c", "6e3322", "ad8a55", "d4b886", "a14f22", "8d8b88", "d0cdc8"]
-"""Black, dark brown, brown, auburn, dark blond, blond, red, grey, white (sRGB)."""
-
-
-def linear(colour: str) -> Array:
-    """``"rrggbb"`` to linear RGB, (3,), with the renderer's tone curve (the square)."""
-    encoded = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255
-    return encoded * encoded
-
-
-def _pick(rng: np.random.Generator, palette: list[str], weights: list[float]) -> Array:
-    share = np.asarray(weights) / np.sum(weights)
-    colour = linear(palette[int(rng.choice(len(palette), p=share))])
-    return np.asarray(colour * rng.uniform(0.92, 1.08, 3) * rng.uniform(0.65, 1.4), np.float32)
-
-
-def _skin_colour(rng: np.random.Generator, tone: float) -> Array:
-    # Melanin absorbs: its effect adds up in the logarithm, and is strongest in the blue.
-    light, dark = np.log(linear("f2d0b8")), np.log(linear("6a4433"))
-    warm = rng.uniform(-0.16, 0.16) * np.array([1.0, -0.1, -1.1])
-    red = rng.uniform(-0.10, 0.10) * np.array([0.7, -1.0, -0.4])
-    return np.asarray(np.exp(light + (dark - light) * tone**1.15 + warm + red), np.float32)
-
-
-def _lip_colour(rng: np.random.Generator, tone: float, build: float) -> Array:
-    natural = np.log(linear("c4786e")) * (1 - tone) + np.log(linear("6a3a34")) * tone
-    painted = np.log(linear(["a3242e", "c2185b", "7b2d3f", "d4646c"][int(rng.integers(4))]))
-    share = rng.uniform(0.4, 0.9) if rng.random() < 0.55 * (1 - build) else 0.0
-    colour = natural + (painted - natural) * share + rng.uniform(-0.15, 0.15, 3)
-    return np.asarray(np.exp(colour), np.float32)
 
 
 def _moles(rng: np.random.Generator) -> Array:
     count = int(rng.choice(5, p=[0.25, 0.3, 0.2, 0.15, 0.1]))
     moles = np.zeros((MARKS, 4), np.float32)
     for mole in moles[:count]:
-        mole[:] = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.9), rng.uniform(0.014, 0.032), rng.uniform(0.5, 0.95)
+        mole[:] = (
+            rng.uniform(-0.5, 0.5),
+            rng.uniform(-0.5, 0.9),
+            rng.uniform(0.014, 0.032),
+            rng.uniform(0.5, 0.95),
+        )
     moles[count:, 2] = 0.02
     return moles
 

@@ -1,4 +1,4 @@
-"""A picture of one person under construction: the foremost surface at each pixel, before light falls on it."""
+"""A picture of one person under construction: what lies foremost at each pixel, before any light."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .shapes import Array, paint
+from fedfr_edge.data.synth.shapes import Array, paint
 
 _STEEPEST = 3.5
 
@@ -69,10 +69,19 @@ class Layers:
         """No person yet."""
         shape = (place.height, place.width)
         dx = (np.arange(place.width, dtype=np.float32) - np.float32(place.x)) / np.float32(place.scale)
-        dy = (np.arange(place.height, dtype=np.float32) - np.float32(place.y))[:, None] / np.float32(place.scale)
+        dy = (np.arange(place.height, dtype=np.float32) - np.float32(place.y))[:, None] / np.float32(
+            place.scale
+        )
         sin, cos = float(np.sin(place.roll)), float(np.cos(place.roll))
         planes = [np.zeros(shape, np.float32) for _ in range(5)]
-        return cls(place, (0, 0), dx * cos + dy * sin, dy * cos - dx * sin, np.zeros((3, *shape), np.float32), *planes)
+        return cls(
+            place,
+            (0, 0),
+            dx * cos + dy * sin,
+            dy * cos - dx * sin,
+            np.zeros((3, *shape), np.float32),
+            *planes,
+        )
 
     @property
     def pixel(self) -> float:
@@ -91,9 +100,16 @@ class Layers:
         x1, y1 = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 3, 0, [width, height])
         box = (slice(y0, y1), slice(x0, x1))
         return Layers(
-            self.place, (self.corner[0] + int(x0), self.corner[1] + int(y0)), self.qx[box], self.qy[box],
-            self.colour[:, box[0], box[1]], self.slope_x[box], self.slope_y[box], self.open[box],
-            self.gloss[box], self.cover[box],
+            self.place,
+            (self.corner[0] + int(x0), self.corner[1] + int(y0)),
+            self.qx[box],
+            self.qy[box],
+            self.colour[:, box[0], box[1]],
+            self.slope_x[box],
+            self.slope_y[box],
+            self.open[box],
+            self.gloss[box],
+            self.cover[box],
         )
 
     def lay(
@@ -115,7 +131,10 @@ class Layers:
         """
         paint(self.colour[None], colour[None], mask)
         for plane, layer in (
-            (self.slope_x, slopes[0]), (self.slope_y, slopes[1]), (self.open, open), (self.gloss, gloss),
+            (self.slope_x, slopes[0]),
+            (self.slope_y, slopes[1]),
+            (self.open, open),
+            (self.gloss, gloss),
             (self.cover, 1.0),
         ):
             plane += (layer - plane) * mask

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .layers import Layers
-from .nuisance import Nuisances
-from .shapes import Array, ramp
-from .skull import Skull
+from fedfr_edge.data.synth.layers import Layers
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import Array, ramp
+from fedfr_edge.data.synth.skull import Skull
 
 
 def relief_shadow(skull: Skull, shots: Nuisances) -> Array:
@@ -30,7 +30,8 @@ def relief_shadow(skull: Skull, shots: Nuisances) -> Array:
         blocked = np.zeros_like(delta)
         for step in (0.05, 0.11, 0.20):
             shift = np.array(
-                [[1, 0, -x[i] / level[i] * step * pixels], [0, 1, -y[i] / level[i] * step * pixels]], np.float32
+                [[1, 0, -x[i] / level[i] * step * pixels], [0, 1, -y[i] / level[i] * step * pixels]],
+                np.float32,
             )
             there = cv2.warpAffine(delta, shift, delta.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
             # 0.35·step²: the round head falls away under the light's straight path.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .shapes import column, hill, inside, paint, ramp
-from .skull import mouth_corners
+from fedfr_edge.data.synth.canvas import Canvas
+from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.skull import mouth_corners
 
 
 def paint_mouth(canvas: Canvas) -> None:
@@ -21,8 +21,10 @@ def paint_mouth(canvas: Canvas) -> None:
     line = corner_y + (middle - corner_y) * bowl
     opened = column(shots.mouth_open) * 0.12 + 0.02 * column(np.maximum(shots.smile - 0.45, 0))
     top, bottom = line - 0.35 * opened * bowl, line + 0.65 * opened * bowl
-    bow = 1 - 0.35 * column(people.lip_bow) * hill(part.s, 0, 0.035) + 0.12 * column(people.lip_bow) * hill(
-        np.abs(part.s), 0.06, 0.03
+    bow = (
+        1
+        - 0.35 * column(people.lip_bow) * hill(part.s, 0, 0.035)
+        + 0.12 * column(people.lip_bow) * hill(np.abs(part.s), 0.06, 0.03)
     )
     stretch = 1 - 0.25 * column(np.maximum(shots.smile, 0))
     upper = top - column(people.lip_upper) * stretch * bow * bowl**0.75
@@ -40,7 +42,11 @@ def paint_mouth(canvas: Canvas) -> None:
     hole = hole * np.clip(opened * 60, 0, 1)
     paint(part.colour, np.broadcast_to(np.array([0.035, 0.010, 0.010], np.float32), people.lips.shape), hole)
     teeth = hole * inside(top + 0.016 + 0.22 * opened - y, 0.014) * inside(half * 0.80 - np.abs(part.s), 0.06)
-    paint(part.colour, np.broadcast_to(np.array([0.58, 0.54, 0.47], np.float32), people.lips.shape), 0.92 * teeth)
+    paint(
+        part.colour,
+        np.broadcast_to(np.array([0.58, 0.54, 0.47], np.float32), people.lips.shape),
+        0.92 * teeth,
+    )
     seam = hill(y, line, 0.008) * across * (1 - np.clip(opened * 40, 0, 1))
     corners = hill(np.abs(part.s), half, 0.022) * hill(y, corner_y, 0.02)
     part.colour *= 1 - np.clip(0.72 * seam + 0.45 * corners, 0, 0.9)[:, None]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from fedfr_edge.data.synth.seeds import stream
+from fedfr_edge.data.synth.shapes import Array
 from fedfr_edge.errors import DataError
-
-from .seeds import stream
-from .shapes import Array
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,14 @@ class Nuisances:
 
     def row(self, index: int) -> Nuisances:
         """Row ``index`` as a batch of one."""
-        return Nuisances(**{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)})
+        return Nuisances(
+            **{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)}
+        )
 
 
-def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, frontal: bool = False) -> Nuisances:
+def nuisance(
+    seed: int, identity: int, image: int, *, strength: float = 1.0, frontal: bool = False
+) -> Nuisances:
     """The circumstances of photograph ``image`` of person ``identity``: a batch of one (``n`` = 1).
 
     Args:
@@ -107,7 +111,7 @@ def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, fro
     pose = np.array([around(10, 26), around(5.5, 14), around(8, 20)])
     if frontal:
         pose = pose / [26, 14, 20] * [10, 8, 6]
-    values: dict[str, object] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
+    values: dict[str, Any] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
     values.update(_light(rng, strength))
     values.update(
         smile=even(-0.4, 0.9, 0.0),
@@ -131,7 +135,7 @@ def nuisance(seed: int, identity: int, image: int, *, strength: float = 1.0, fro
         noise=even(0.003, 0.032, 0.0) * (1.6 if rng.random() < 0.15 else 1.0),
         jpeg=even(40, 96, 97),
     )
-    return Nuisances(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})  # type: ignore[arg-type]
+    return Nuisances(**{name: np.asarray(value, np.float32)[None] for name, value in values.items()})
 
 
 def stack(shots: Sequence[Nuisances]) -> Nuisances:
@@ -165,10 +169,14 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
     }
 
 
-def _worn(rng, happens, even) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def _worn(
+    rng: np.random.Generator, happens: Callable[[float], float], even: Callable[[float, float, float], float]
+) -> dict[str, object]:
     def colour(low: float = 0.01, high: float = 0.8) -> Array:
         vivid = rng.uniform(0, 1, 3) ** 2
-        return np.asarray(low + (high - low) * (vivid if rng.random() < 0.6 else np.full(3, vivid.mean())), np.float32)
+        return np.asarray(
+            low + (high - low) * (vivid if rng.random() < 0.6 else np.full(3, vivid.mean())), np.float32
+        )
 
     glasses = happens(0.20)
     dark = rng.random() < 0.12
@@ -190,8 +198,12 @@ def _worn(rng, happens, even) -> dict[str, object]:  # type: ignore[no-untyped-d
         "stubble": even(0.0, 1.0, 0.3),
         # A hand, a cup, a shoulder: it comes in from below or from a side and hides a corner.
         "cover": [
-            side * rng.uniform(0.45, 0.9), rng.uniform(0.55, 1.25), rng.uniform(0.25, 0.6),
-            rng.uniform(0.2, 0.5), rng.uniform(0, np.pi), covered,
+            side * rng.uniform(0.45, 0.9),
+            rng.uniform(0.55, 1.25),
+            rng.uniform(0.25, 0.6),
+            rng.uniform(0.2, 0.5),
+            rng.uniform(0, np.pi),
+            covered,
         ],
         "cover_colour": colour(),
     }

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .body import lay_ear, lay_neck, lay_torso
-from .canvas import Canvas
-from .eyes import paint_eyes
-from .hair import Shell, lay_back_hair, lay_hair, lay_nape
-from .identity import Identities
-from .layers import Layers, Place
-from .light import relief_shadow, shine
-from .mouth import paint_mouth, paint_nose
-from .nuisance import Nuisances
-from .shapes import Array
-from .skin import paint_beard, paint_skin
-from .skull import Skull
-from .worn import lay_cover, lay_glasses, paint_arms
+from fedfr_edge.data.synth.body import lay_ear, lay_neck, lay_torso
+from fedfr_edge.data.synth.canvas import Canvas
+from fedfr_edge.data.synth.eyes import paint_eyes
+from fedfr_edge.data.synth.hair import Shell, lay_back_hair, lay_hair, lay_nape
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Layers, Place
+from fedfr_edge.data.synth.light import relief_shadow, shine
+from fedfr_edge.data.synth.mouth import paint_mouth, paint_nose
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import Array, split
+from fedfr_edge.data.synth.skin import paint_beard, paint_skin
+from fedfr_edge.data.synth.skull import Skull
+from fedfr_edge.data.synth.worn import lay_cover, lay_glasses, paint_arms
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,6 @@ def _lay_face(
     tilt = abs(float(np.sin(shots.pitch[0])))
     part = layers.part(-reach, reach, -1.06 - 0.5 * tilt, 1.06 * float(people.face_length[0]) + 0.6 * tilt)
     hits = skull.hit(row, part)
-    red, green, blue, lit = cv2.split(skull.look_up(painted, hits.s, hits.y))
+    red, green, blue, lit = split(skull.look_up(painted, hits.s, hits.y))
     slopes = part.slopes_of(np.asarray(cv2.blur(hits.depth, (3, 3)), np.float32))
     part.lay(hits.cover, np.stack([red, green, blue]), slopes, open=lit, gloss=people.gloss)

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedfr_edge.data.synth.background import background
+from fedfr_edge.data.synth.camera import photograph
+from fedfr_edge.data.synth.identity import identity_parameters
+from fedfr_edge.data.synth.layers import Place
+from fedfr_edge.data.synth.nuisance import Nuisances, nuisance
+from fedfr_edge.data.synth.person import portray
+from fedfr_edge.data.synth.seeds import stream
 from fedfr_edge.errors import DataError
 from fedfr_edge.types import Image, Landmarks
-
-from .background import background
-from .camera import photograph
-from .identity import identity_parameters
-from .layers import Place
-from .nuisance import Nuisances, nuisance
-from .person import portray
-from .seeds import stream
 
 _SMALLEST_SIDE = 96
 _SHARED = ("light", "key", "fill", "sky")  # people in one photograph stand in the same light
@@ -89,7 +88,9 @@ def render_scene(
     if not identities or len(set(identities)) != len(identities):
         raise DataError(f"a scene of the people {list(identities)}, expected one or more, each once")
     if min(height, width) < _SMALLEST_SIDE:
-        raise DataError(f"a scene of {width}×{height} pixels, expected at least {_SMALLEST_SIDE} on each side")
+        raise DataError(
+            f"a scene of {width}×{height} pixels, expected at least {_SMALLEST_SIDE} on each side"
+        )
     rng = stream(seed, "scene", number, *identities)
     shots = [nuisance(seed, who, number, strength=strength, frontal=frontal) for who in identities]
     common = {name: getattr(shots[0], name) for name in _SHARED}
@@ -145,7 +146,11 @@ def _places(rng: np.random.Generator, shots: Sequence[Nuisances], height: int, w
     for index, shot in enumerate(shots):
         scale = largest * float(rng.uniform(0.5, 1.0))
         margin = 0.86 * scale
-        x = float(rng.uniform(index * column + margin, max((index + 1) * column - margin, index * column + margin + 1)))
+        x = float(
+            rng.uniform(
+                index * column + margin, max((index + 1) * column - margin, index * column + margin + 1)
+            )
+        )
         low, high = 1.25 * scale, height - 1.55 * scale
         y = float(rng.uniform(low, max(high, low + 1)))
         places.append(Place(height, width, x, y, scale, float(shot.roll[0])))

@@ -27,8 +27,6 @@ def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
     """
     for number in (seed, *numbers):
         if number < 0:
-            raise DataError(
-                f"a seed, identity or image number is {number}, expected 0 or more; count from 0"
-            )
+            raise DataError(f"a seed, identity or image number is {number}, expected 0 or more; count from 0")
     key = (zlib.crc32(purpose.encode()), seed, *numbers)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

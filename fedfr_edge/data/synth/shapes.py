@@ -7,13 +7,14 @@ broadcast over pixel grids ``(n, height, width)``.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[np.float32]
-"""float32 of any shape."""
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+"""float32 of any shape (numpy's own annotations lose the width in powers and some sums)."""
 
 NOISE_SIDE = 256
 """Side of the noise pictures; they repeat without a seam."""
@@ -52,12 +53,27 @@ def hill(x: Array, centre: Array | float, width: Array | float) -> Array:
     z = (x - centre) / width
     z *= z
     z *= -0.5
-    return np.exp(z, out=z)
+    np.exp(z, out=z)
+    return z
 
 
 def mix(a: Array, b: Array | float, share: Array | float) -> Array:
     """``a`` where ``share`` is 0, ``b`` where it is 1, linear between."""
     return a + (b - a) * share
+
+
+def sample(picture: Array, x: Array, y: Array, *, wrap: bool = False) -> Array:
+    """Read a picture, (h, w[, c]), between its pixels: bilinear, at places of one shape (n, m).
+
+    Past its border the picture repeats (``wrap``) or stays as at the border.
+    """
+    border = cv2.BORDER_WRAP if wrap else cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border), np.float32)
+
+
+def split(picture: Array) -> list[Array]:
+    """The channels of (h, w, c), each contiguous."""
+    return [np.asarray(channel, np.float32) for channel in cv2.split(picture)]
 
 
 def paint(planes: Array, colour: Array, mask: Array) -> None:

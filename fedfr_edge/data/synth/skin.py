@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .shapes import column, hill, inside, paint, ramp
-from .skull import mouth_corners
+from fedfr_edge.data.synth.canvas import Canvas
+from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.skull import mouth_corners
 
 
 def paint_skin(canvas: Canvas) -> None:
@@ -17,7 +17,8 @@ def paint_skin(canvas: Canvas) -> None:
     canvas.colour *= blotch[:, None]
     # Blood shows on cheeks and nose: less green and blue.
     flush = column(people.flush) * (
-        hill(side, 0.36, 0.13) * hill(y, 0.30, 0.13) + 0.6 * hill(s, 0, 0.09) * hill(y, column(people.nose_y), 0.09)
+        hill(side, 0.36, 0.13) * hill(y, 0.30, 0.13)
+        + 0.6 * hill(s, 0, 0.09) * hill(y, column(people.nose_y), 0.09)
     )
     canvas.colour[:, 1] *= 1 - 0.45 * flush
     canvas.colour[:, 2] *= 1 - 0.40 * flush
@@ -32,7 +33,9 @@ def _freckles(canvas: Canvas) -> None:
     people = canvas.people
     if not people.freckles.any():
         return
-    where = hill(np.abs(canvas.s), 0.24, 0.20) * hill(canvas.y, 0.22, 0.17) + 0.35 * hill(canvas.y, -0.4, 0.15)
+    where = hill(np.abs(canvas.s), 0.24, 0.20) * hill(canvas.y, 0.22, 0.17) + 0.35 * hill(
+        canvas.y, -0.4, 0.15
+    )
     spots = inside(canvas.grain("speck", 1) - 0.9, 0.8) * where * column(people.freckles)
     for channel, dark in enumerate((0.45, 0.62, 0.72)):
         canvas.colour[:, channel] *= 1 - dark * spots
@@ -117,7 +120,8 @@ def paint_beard(canvas: Canvas) -> None:
         * inside(y - (nose_y + 0.105) - 0.1 * side, 0.035)
     )
     moustache = np.maximum(
-        moustache, hill(side, half * 1.12, 0.035) * inside(y - top_lip, 0.05) * inside(corner + 0.12 - y, 0.06)
+        moustache,
+        hill(side, half * 1.12, 0.035) * inside(y - top_lip, 0.05) * inside(corner + 0.12 - y, 0.06),
     )
     goatee = inside(0.19 - side, 0.08) * inside(y - (mouth_y + column(people.lip_lower) * 1.15), 0.05)
     goatee = np.maximum(goatee, inside(half * 1.2 - side, 0.09) * inside(y - (corner + 0.16), 0.06))
@@ -127,8 +131,10 @@ def paint_beard(canvas: Canvas) -> None:
         np.maximum(moustache * column(people.moustache), goatee * column(people.goatee)),
         cheeks * column(people.cheeks_beard),
     )
-    lips = inside(half * 0.98 - side, 0.05) * inside(y - top_lip, 0.03) * inside(
-        mouth_y + column(people.lip_lower) - y, 0.03
+    lips = (
+        inside(half * 0.98 - side, 0.05)
+        * inside(y - top_lip, 0.03)
+        * inside(mouth_y + column(people.lip_lower) - y, 0.03)
     )
     mask = mask * (1 - lips)
     hairs = np.clip(0.78 + 0.20 * canvas.grain("speck", 3), 0.2, 1.0)

@@ -12,13 +12,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from .identity import Identities
-from .layers import Layers
-from .nuisance import Nuisances
-from .shapes import Array, hill, mix, ramp
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Layers
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import Array, hill, mix, ramp, sample, split
 
 TOP = 1.02
 """Height of the crown above the eyes, for a person without hair."""
@@ -84,7 +83,9 @@ def relief(people: Identities, shots: Nuisances, s: Array, y: Array) -> Array:
     bump = p(people.bridge_bump) * hill(x, 0, p(people.bridge_wide)) * hill(y, tip_y * 0.45, 0.07)
     tip = hill(x, 0, p(people.tip_size)) * hill(y, tip_y, 0.065) * 0.32 * high
     wings = (
-        hill(np.abs(x), p(people.nose_wide) * 0.75, 0.04) * hill(y, tip_y + 0.04, 0.042) * (0.03 + 0.15 * high)
+        hill(np.abs(x), p(people.nose_wide) * 0.75, 0.04)
+        * hill(y, tip_y + 0.04, 0.042)
+        * (0.03 + 0.15 * high)
     )
     delta = (ridge + bump) * end + tip + wings
     # Eyes: a socket, a ball in it, a ridge above.
@@ -191,8 +192,8 @@ class Skull:
         k = (_TABLE - 1) / (_TABLE_HIGH - _TABLE_LOW)
         for index in range(rounds):
             y = qy_up + z * tan
-            both = cv2.remap(table, zeros, (y - _TABLE_LOW) * k, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            w, d = cv2.split(both)
+            both = sample(table, zeros, (y - _TABLE_LOW) * k)
+            w, d = split(both)
             w_all, d_all = w + delta, d + delta
             iw, id_ = 1 / (w_all * w_all), 1 / (d_all * d_all)
             a = iw * (sin * sin) + id_ * (cos * cos)
@@ -230,18 +231,14 @@ class Skull:
         yaw = float(self.shots.yaw[row])
         stretch = math.hypot(math.cos(yaw), math.sin(yaw) * float(self.people.depth[row]) / float(w[0, 0]))
         position = np.abs(layers.qx) * (255 / stretch)
-        found = cv2.remap(
-            edge.astype(np.float32)[None], position, np.zeros_like(position), cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        found = sample(edge.astype(np.float32)[None], position, np.zeros_like(position))
         return np.clip((found - layers.qy) * layers.place.scale + 0.5, 0, 1)
 
     def look_up(self, picture: Array, s: Array, y: Array) -> Array:
         """Read a picture on the surface, (side, side[, c]), at places (h, w): (h, w[, c])."""
         k = self.side / self.SPAN
         mx, my = s * k + (-self.LOW_S * k - 0.5), y * k + (-self.LOW_Y * k - 0.5)
-        found = cv2.remap(picture, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(found, np.float32)
+        return sample(picture, mx, my)
 
     def points(self, s: Array, y: Array) -> Array:
         """Places on the surface as points of the unrolled camera frame: (n, k) to (n, k, 3)."""
@@ -278,7 +275,7 @@ class Skull:
         return self.points(s, y)
 
     def outline(self) -> Array:
-        """Points all over the face's skin from the forehead to the chin, as :meth:`landmarks`: (n, 156, 3)."""
+        """Points all over the face from the forehead to the chin, as :meth:`landmarks`: (n, 156, 3)."""
         s, y = np.meshgrid(np.linspace(-1.0, 1.0, 13), np.linspace(-0.55, 1.0, 12))
         s_all = np.repeat(s.reshape(1, -1), len(self.people), axis=0).astype(np.float32)
         y_all = (y.reshape(1, -1) * self.people.face_length[:, None]).astype(np.float32)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
-from .identity import Identities
-from .layers import Layers
-from .nuisance import Nuisances
-from .shapes import column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.canvas import Canvas
+from fedfr_edge.data.synth.identity import Identities
+from fedfr_edge.data.synth.layers import Layers
+from fedfr_edge.data.synth.nuisance import Nuisances
+from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp
 
 
 def paint_arms(canvas: Canvas) -> None:
@@ -43,7 +43,9 @@ def lay_glasses(layers: Layers, people: Identities, shots: Nuisances) -> None:
     soft = 1.2 * part.pixel
     lens = inside(distance, soft)
     rim = inside(0.5 * thick - np.abs(distance), soft)
-    bridge = inside(0.5 * thick - np.abs(y + 0.02 + 0.3 * x * x), soft) * inside(gap - 0.9 * half_x - np.abs(x), soft)
+    bridge = inside(0.5 * thick - np.abs(y + 0.02 + 0.3 * x * x), soft) * inside(
+        gap - 0.9 * half_x - np.abs(x), soft
+    )
     part.colour *= 1 - lens * tint
     part.gloss *= 1 - lens * tint
     # A streak of sky mirrored in the glass.
