@@ -84,7 +84,7 @@ def train(
     if not clients:
         raise SplitError(f"{config.split} has no clients; make one with fedfr data split --clients N")
     # A model of other public identities is better refused here than by every client in its turn.
-    faces.rows_of_phi(load_global(config.pretrained))
+    faces.public_faces(load_global(config.pretrained))
     set_threads(config.threads)
     _require_device(config.device)
 

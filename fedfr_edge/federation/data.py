@@ -19,7 +19,7 @@ from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientData
 from fedfr_edge.train.images import ImageRows, ImageSource
 from fedfr_edge.train.mining import SharedEmbeddings
-from fedfr_edge.train.public import PublicSet, public_classes
+from fedfr_edge.train.public import PublicSet, held_out_classes, public_classes
 from fedfr_edge.types import Labels
 
 
@@ -56,15 +56,18 @@ class Faces:
         chosen.check(opened)
         return cls(opened, chosen, further, PublicSet.gather([opened, *further], chosen))
 
-    def rows_of_phi(self, model: GlobalModel) -> Labels:
-        """For each public image its row of Φ, int64 (Ng,), by the names that ``model`` carries.
+    def public_faces(self, model: GlobalModel) -> tuple[ImageSource, Labels]:
+        """D_g, and for each of its images the row of Φ, int64 (Ng,), by the names that ``model`` carries.
+
+        People whom pre-training held out are no part of it.
 
         Raises:
             SplitError: the model was pre-trained on other public identities.
             CheckpointError: the model does not name them.
         """
+        public = self.public.without(held_out_classes(model))
         row = {name: index for index, name in enumerate(public_classes(model))}
-        here = set(self.public.identities)
+        here = set(public.identities)
         odd = sorted(here ^ set(row))
         if odd:
             side = "public here but unknown to the model" if odd[0] in here else "missing here"
@@ -72,8 +75,8 @@ class Faces:
                 f"{len(here)} people are public here, the model was pre-trained on {len(row)}: {len(odd)} "
                 f"differ, first {odd[0]!r} ({side}); give the same split and public stores as then"
             )
-        rows = np.array([row[name] for name in self.public.identities], np.int64)
-        return rows[self.public.labels]
+        rows = np.array([row[name] for name in public.identities], np.int64)
+        return public.images, rows[public.labels]
 
     def of_client(self, client: str, model: GlobalModel) -> ClientData:
         """What one client trains on.
@@ -95,11 +98,12 @@ class Faces:
             names = [self.store.identities[label] for label in self.store.labels[rows]]
             images = ImageRows(self.store.images, rows)
             labels = np.array([number[name] for name in names], np.int64)
+        public_images, public_labels = self.public_faces(model)
         return ClientData(
             client=client,
             images=images,
             labels=labels,
-            public_images=self.public.images,
-            public_labels=self.rows_of_phi(model),
+            public_images=public_images,
+            public_labels=public_labels,
             public_embeddings=self._shared,
         )

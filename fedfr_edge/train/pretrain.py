@@ -60,8 +60,8 @@ def pretrain(
     Writes into ``out``: ``pretrain.toml`` (the settings), ``metrics.jsonl`` (one record an epoch),
     ``model.safetensors``; and, until that is there, ``state.safetensors`` to go on from.
 
-    Φ has a row for every public identity. A held-out one was never trained on; its row is the mean of
-    its embeddings, at the trained rows' mean length, so that it can be a hard negative in the rounds.
+    Held-out identities are no part of the result: Φ has no row for them, and the rounds leave their
+    faces out, so that the models' thresholds can be taken from people whom no training saw.
 
     Args:
         public: D_g.
@@ -91,11 +91,10 @@ def pretrain(
     for record in state.history:
         on_epoch(record)
 
-    # The rows to train on, and their classes without gaps.
     device = torch.device(config.device)
-    trained = np.setdiff1d(np.arange(len(public.identities)), held_out)
-    rows = np.flatnonzero(np.isin(public.labels, trained))
-    classes = torch.from_numpy(np.searchsorted(trained, public.labels[rows]))
+    names = [public.identities[number] for number in held_out]
+    trained = public.without(names)
+    classes = torch.from_numpy(trained.labels)
     strangers = ImageRows(public.images, np.flatnonzero(np.isin(public.labels, held_out)))
 
     net = build_backbone(spec, seed=config.seed)
@@ -104,7 +103,7 @@ def pretrain(
     net.to(device)
     generator = RoundSeed(config.seed, 0, SECTION).generator("proxies")
     # About unit length: the gradient of a direction grows as its proxy shrinks.
-    directions = torch.randn((len(trained), spec.dim), generator=generator) / math.sqrt(spec.dim)
+    directions = torch.randn((len(trained.identities), spec.dim), generator=generator) / math.sqrt(spec.dim)
     proxies = nn.Parameter(directions.to(device))
     optimizer = torch.optim.SGD(
         [*net.parameters(), proxies],
@@ -117,7 +116,7 @@ def pretrain(
     augmentation = Augmentation(
         config.shift, config.zoom, config.rotate, config.light, config.colour, config.downscale, config.erase
     )
-    steps = len(_cut(len(rows), config, 0))
+    steps = len(_cut(len(classes), config, 0))
     total, warmup = steps * config.epochs, round(steps * config.warmup)
     for epoch in range(state.epochs, config.epochs):
         if _patience_is_over(state, config):
@@ -127,8 +126,8 @@ def pretrain(
         log = LossLog(("loss",), steps, device, f"pre-training, epoch {epoch + 1}")
         right = torch.zeros((), dtype=torch.int64, device=device)
         net.train()
-        for step, batch in enumerate(_cut(len(rows), config, epoch)):
-            faces = as_tensor(public.images, rows[batch.rows.numpy()], device)
+        for step, batch in enumerate(_cut(len(classes), config, epoch)):
+            faces = as_tensor(trained.images, batch.rows.numpy(), device)
             faces = augmentation(batches.mirrored(faces, batch.flipped.to(device)), generator)
             labels = classes[batch.rows].to(device)
             rate = learning_rate(epoch * steps + step, total, warmup, config.learning_rate)
@@ -166,27 +165,15 @@ def pretrain(
         progress("pre-training", total, total)
 
     net.load_state_dict({name: value for name, value in state.best.items() if name != "proxies"})
-    phi = torch.empty((len(public.identities), spec.dim))
-    phi[trained] = state.best["proxies"]
-    if len(held_out):
-        embeddings = embed(net.eval(), strangers, batch=config.embed_batch, device=device).cpu()
-        means = class_means(embeddings, np.searchsorted(held_out, public.labels[strangers.rows]))
-        phi[held_out] = means * phi[trained].norm(dim=1).mean()
     metadata = {
-        **public.metadata(),
-        HELD_OUT_CLASSES: json.dumps([public.identities[number] for number in held_out]),
+        **trained.metadata(),
+        HELD_OUT_CLASSES: json.dumps(names, ensure_ascii=False),
         _SETTINGS: json.dumps(settings),
     }
-    model = GlobalModel(spec, cpu_state(net), phi, metadata=metadata)
+    model = GlobalModel(spec, cpu_state(net), state.best["proxies"], metadata=metadata)
     save_global(model, out / "model.safetensors")
     state_file.unlink()
     return model
-
-
-def class_means(embeddings: Tensor, labels: Labels) -> Tensor:
-    """Directions of the classes' mean embeddings: unit rows (K, d) from unit rows (n, d)."""
-    members = nn.functional.one_hot(torch.from_numpy(labels)).T.float()
-    return nn.functional.normalize(members @ embeddings)
 
 
 def hold_out(public: PublicSet, count: int, seed: int) -> npt.NDArray[np.int64]:

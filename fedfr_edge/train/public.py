@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ PUBLIC_CLASSES = "public_classes"
 
 PUBLIC_STORES = "public_stores"
 """Key in a global model's metadata: JSON list of the digests of the stores they are from."""
+
+HELD_OUT_CLASSES = "held_out_classes"
+"""Key in a global model's metadata: JSON list of the public identities that pre-training held out. No
+round trains on them either: only so are they strangers to the models, as the people are whom a device
+turns away, and give honest thresholds."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,19 @@ class PublicSet:
             first=first or 0,
         )
 
+    def without(self, names: Collection[str]) -> PublicSet:
+        """The same people but for ``names``, numbered anew without gaps; unknown names do not matter."""
+        kept = np.array([name not in names for name in self.identities], dtype=bool)
+        rows = np.flatnonzero(kept[self.labels])
+        number = np.cumsum(kept) - 1
+        return dataclasses.replace(
+            self,
+            images=ImageRows(self.images, rows),
+            labels=number[self.labels[rows]],
+            identities=tuple(name for name in self.identities if name not in names),
+            first=int(kept[: self.first].sum()),
+        )
+
     def metadata(self) -> dict[str, str]:
         """What a model that was trained on this set says about it."""
         return {
@@ -93,11 +112,6 @@ class PublicSet:
             PUBLIC_STORES: json.dumps(self.stores),
             LICENCE_KEY: "; ".join(self.licences),
         }
-
-
-HELD_OUT_CLASSES = "held_out_classes"
-"""Key in a pre-trained model's metadata: JSON list of those public identities that pre-training held
-out. Only they are strangers to it, as the people whom a device turns away will be."""
 
 
 def public_classes(model: GlobalModel) -> tuple[str, ...]:
@@ -120,3 +134,8 @@ def public_classes(model: GlobalModel) -> tuple[str, ...]:
             "make it anew with fedfr pretrain"
         )
     return tuple(map(str, names))
+
+
+def held_out_classes(model: GlobalModel) -> tuple[str, ...]:
+    """Names of the public identities that pre-training held out; none where the model does not say."""
+    return tuple(map(str, json.loads(model.metadata.get(HELD_OUT_CLASSES, "[]"))))

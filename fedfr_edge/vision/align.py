@@ -83,7 +83,7 @@ def similarity_transform(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.
     if explained < LEAST_EXPLAINED:
         raise AlignmentError(
             f"landmarks explain {explained:.0%} of a face's shape, expected at least {LEAST_EXPLAINED:.0%}; "
-            "check their order: eye, eye, nose, mouth corner, mouth corner, left of the image first"
+            "use a clearer, upright photograph, or check the order of the points (left of the image first)"
         )
     turn = np.array([[a, -b], [b, a]])
     shift = _TARGET_MEAN - turn @ mean

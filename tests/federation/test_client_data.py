@@ -13,6 +13,7 @@ from small_federation import CLIENTS, World, make_store
 from fedfr_edge.data.store import FaceStore
 from fedfr_edge.errors import CheckpointError, SplitError
 from fedfr_edge.federation.data import Faces
+from fedfr_edge.train.public import public_classes
 
 
 def open_faces(world: World) -> Faces:
@@ -64,9 +65,27 @@ def test_other_public_people_than_the_models_are_refused(world: World) -> None:
         global_proxies=model.global_proxies[:4],
     )
     with pytest.raises(SplitError, match=r"'vik' \(public here but unknown"):
-        open_faces(world).rows_of_phi(fewer)
+        open_faces(world).public_faces(fewer)
     with pytest.raises(CheckpointError):
-        open_faces(world).rows_of_phi(dataclasses.replace(model, metadata={}))
+        open_faces(world).public_faces(dataclasses.replace(model, metadata={}))
+
+
+def test_people_held_out_of_pretraining_are_no_hard_negatives_either(world: World) -> None:
+    model = world.model()
+    names = list(public_classes(model))
+    held_out = names.pop(1)
+    strangers = dataclasses.replace(
+        model,
+        metadata={"public_classes": json.dumps(names), "held_out_classes": json.dumps([held_out])},
+        global_proxies=model.global_proxies[:4],
+    )
+    everybody, rest = (open_faces(world).of_client(CLIENTS[0], one) for one in (model, strangers))
+    absent = everybody.public_labels == 1
+    assert absent.any()
+    assert np.array_equal(rest.public_images[:], everybody.public_images[np.flatnonzero(~absent)])
+    assert [names[label] for label in rest.public_labels] == [
+        public_classes(model)[label] for label in everybody.public_labels[~absent]
+    ]
 
 
 def test_a_public_person_who_is_a_clients_is_refused(world: World, tmp_path: Path) -> None:

@@ -119,3 +119,16 @@ def test_joined_sources_read_like_one_array() -> None:
     assert np.array_equal(joined[rows], whole[rows])
     assert joined[np.zeros(0, np.int64)].shape == (0, 112, 112, 3)
     assert joined[20:].shape == (0, 112, 112, 3)
+
+
+def test_without_some_people_the_rest_is_numbered_anew(main: FaceStore, extra: FaceStore) -> None:
+    public = PublicSet.gather([main, extra])
+    gone = {public.identities[1], public.identities[-1], "nobody"}
+    rest = public.without(gone)
+    assert rest.identities == tuple(name for name in public.identities if name not in gone)
+    assert rest.first == public.first - 1
+    assert set(rest.labels.tolist()) == set(range(len(rest.identities)))
+    kept = [row for row, label in enumerate(public.labels) if public.identities[label] not in gone]
+    assert np.array_equal(rest.images[:], public.images[np.array(kept)])
+    names = [rest.identities[label] for label in rest.labels]
+    assert names == [public.identities[public.labels[row]] for row in kept]

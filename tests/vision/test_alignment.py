@@ -77,9 +77,9 @@ def test_outside_the_photograph_is_black() -> None:
         (TEMPLATE[:4], r"shape \(4, 2\)"),
         (TEMPLATE * 1000, "scale the photograph"),
         (TEMPLATE / 1000, "scale the photograph"),
-        (TEMPLATE[MIRRORED], "check their order"),
-        (TEMPLATE * [-1, 1], "check their order"),
-        (TEMPLATE[[2, 0, 3, 1, 4]], "check their order"),
+        (TEMPLATE[MIRRORED], "check the order"),
+        (TEMPLATE * [-1, 1], "check the order"),
+        (TEMPLATE[[2, 0, 3, 1, 4]], "check the order"),
     ],
 )
 def test_landmarks_that_are_no_face(landmarks: npt.NDArray[np.float64], message: str) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from fedfr_edge.errors import ConfigError, ImageError, MissingPartError
-from fedfr_edge.types import Image
+from fedfr_edge.types import Face, Image
 from fedfr_edge.vision import centerface as module
 from fedfr_edge.vision.centerface import CenterFace, decode
 from fedfr_edge.vision.detect import open_detector
@@ -46,7 +46,7 @@ class Maps:
         fractions = (points - [left, top]) / [width, height]
         self.marks[:, row, column] = fractions[:, ::-1].ravel()
 
-    def faces(self, score: float = 0.5) -> list[module.Face]:
+    def faces(self, score: float = 0.5) -> list[Face]:
         return decode(self.heat, self.size, self.offset, self.marks, score)
 
 

@@ -75,7 +75,7 @@ def test_both_views_are_averaged() -> None:
 
     def biased(pixels: Image) -> list[Face]:
         (face,) = find_dots(pixels)
-        return [Face(face.box, face.landmarks + np.float32([2, 0]), face.score)]
+        return [Face(face.box, face.landmarks + np.array([2, 0], np.float32), face.score)]
 
     (refined,) = refine(image, [rough(points, 1)], biased, CANVAS)
     assert np.abs(refined.landmarks - points).max() < 0.3

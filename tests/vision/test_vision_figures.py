@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fedfr_edge.errors import AlignmentError
 from fedfr_edge.types import Face, Image, Landmarks
 from fedfr_edge.vision.align import TEMPLATE, similarity_transform
 from fedfr_edge.vision.centerface import CenterFace
@@ -54,10 +55,10 @@ def right(photo: Counted, faces: Sequence[Face]) -> int:
     free = list(faces)
     hits = 0
     for nose in photo.noses:
-        for face in free:
+        for place, face in enumerate(free):
             reach = 0.25 * float(max(face.box[2] - face.box[0], face.box[3] - face.box[1]))
             if np.hypot(*(face.landmarks[2] - nose)) < reach:
-                free.remove(face)
+                del free[place]
                 hits += 1
                 break
     return hits
@@ -131,21 +132,25 @@ def reference(dev_data: Path) -> Callable[[Sequence[Path]], list[Referenced]]:
 def agreement(
     detector: Detector, portraits: Sequence[Referenced], degrees: float = 0
 ) -> npt.NDArray[np.float64]:
-    """Drift of each portrait's alignment against the reference; NaN where the face is not found."""
+    """Drift of each portrait's alignment against the reference; NaN where no face is found that can
+    be aligned."""
     drifts = []
     for number, portrait in enumerate(portraits):
         image, landmarks = portrait.image, portrait.landmarks
         if degrees:
             image, landmarks = turned(image, landmarks, degrees if number % 2 else -degrees)
         face = same_face(detector.detect(image), landmarks)
-        drifts.append(np.nan if face is None else drift(face.landmarks, landmarks))
+        try:
+            drifts.append(np.nan if face is None else drift(face.landmarks, landmarks))
+        except AlignmentError:
+            drifts.append(np.nan)
     return np.array(drifts)
 
 
 def test_drift_of_a_known_shift_and_scale() -> None:
-    assert drift(TEMPLATE + np.float32([3, 4]), TEMPLATE) == pytest.approx(5, rel=1e-4)
+    assert drift(TEMPLATE + np.array([3, 4], np.float32), TEMPLATE) == pytest.approx(5, rel=1e-4)
     # In crop pixels, so the photograph's scale does not matter.
-    assert drift((TEMPLATE + np.float32([3, 4])) * 7, TEMPLATE * 7) == pytest.approx(5, rel=1e-4)
+    assert drift((TEMPLATE + np.array([3, 4], np.float32)) * 7, TEMPLATE * 7) == pytest.approx(5, rel=1e-4)
 
 
 def test_everyone_in_the_counted_photographs_is_found(centerface: CenterFace, counted: list[Counted]) -> None:
@@ -155,7 +160,7 @@ def test_everyone_in_the_counted_photographs_is_found(centerface: CenterFace, co
 def test_the_second_look_brings_alignment_nearer_upright_and_turned(
     centerface: CenterFace, dev_data: Path, reference: Callable[[Sequence[Path]], list[Referenced]]
 ) -> None:
-    portraits = reference(sorted((dev_data / "faces" / "lfw_photos").rglob("*.jpg"))[::8])
+    portraits = reference(sorted((dev_data / "faces" / "lfw_photos").rglob("*.jpg"))[::12])
     one_look = CenterFace(second_look=None, threads=1)
     for degrees, bound in ((0.0, 1.7), (30.0, 1.8)):
         two, one = (agreement(each, portraits, degrees) for each in (centerface, one_look))
@@ -205,8 +210,8 @@ def test_print_figures(
             )
         for kind, portraits in references.items():
             _print_drift(f"{kind} upright", agreement(detector, portraits))
-        for degrees in (15, 30, 45, 60, 90, 180):
-            _print_drift(f"LFW turned ±{degrees}°", agreement(detector, references["LFW"], degrees))
+        for degrees in (15, 30, 45, 60, 90):
+            _print_drift(f"LFW turned ±{degrees}°", agreement(detector, references["LFW"][::2], degrees))
         for kind, picture in (("six faces", vga), ("one face", single)):
             times = []
             for _ in range(31):
@@ -223,6 +228,6 @@ def test_print_figures(
 def _print_drift(what: str, drifts: npt.NDArray[np.float64]) -> None:
     found = drifts[np.isfinite(drifts)]
     print(
-        f"  {what}: found {len(found)}/{len(drifts)}, drift in crop pixels median {np.median(found):.2f}, "
+        f"  {what}: aligned {len(found)}/{len(drifts)}, drift in crop pixels median {np.median(found):.2f}, "
         f"mean {found.mean():.2f}, 90 % {np.quantile(found, 0.9):.2f}"
     )

@@ -11,7 +11,7 @@ from fedfr_edge.data.synth.shapes import Array
 def background(rng: np.random.Generator, height: int, width: int) -> Array:
     """A picture of no person: linear RGB, float32 (3, height, width)."""
     longest = max(height, width)
-    small = (max(2, 96 * width // longest), max(2, 96 * height // longest))
+    small = (max(2, 80 * width // longest), max(2, 80 * height // longest))
 
     def colour() -> Array:
         vivid = rng.uniform(0, 1, 3) ** 2

@@ -35,15 +35,22 @@ def photograph(light: Array, shots: Nuisances, row: int, rng: np.random.Generato
     dx, dy = shots.motion[row]
     if abs(dx) + abs(dy) > 0.5:
         picture = _shaken(picture, float(dx), float(dy))
-    # The tone curve is the square root; contrast turns about a middle grey.
+    # The tone curve is the square root.
     np.sqrt(np.maximum(picture, 0), out=picture)
-    grey = picture @ np.array([0.30, 0.59, 0.11], np.float32)
-    picture = grey[..., None] + (picture - grey[..., None]) * shots.saturation[row]
-    picture = 0.5 + (picture - 0.5) * shots.contrast[row]
+    # Saturation mixes with the grey of the same pixel, contrast turns about middle grey: one matrix.
+    saturation, contrast = float(shots.saturation[row]), float(shots.contrast[row])
+    weights = np.array([0.30, 0.59, 0.11])
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * weights)
+    shift = np.full((3, 1), 0.5 - 0.5 * contrast)
+    graded = cv2.transform(picture, np.hstack([matrix, shift]).astype(np.float32))
+    picture = np.asarray(graded, np.float32)
     if shots.noise[row] > 0:
         grain = rng.standard_normal(picture.shape, dtype=np.float32)
-        picture = picture + grain * shots.noise[row]
-    photo = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+        grain *= shots.noise[row]
+        picture += grain
+    picture *= 255
+    picture += 0.5
+    photo = np.clip(picture, 0, 255.4, out=picture).astype(np.uint8)
     return _through_jpeg(photo, int(shots.jpeg[row])), factor
 
 

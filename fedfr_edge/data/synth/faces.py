@@ -13,7 +13,7 @@ from fedfr_edge.data.synth.camera import photograph
 from fedfr_edge.data.synth.identity import Identities
 from fedfr_edge.data.synth.layers import Place
 from fedfr_edge.data.synth.nuisance import Nuisances
-from fedfr_edge.data.synth.person import portray
+from fedfr_edge.data.synth.person import canvas_side, portray
 from fedfr_edge.data.synth.seeds import stream
 from fedfr_edge.types import AlignedFaces, Image, Landmarks
 from fedfr_edge.vision.align import align
@@ -22,6 +22,7 @@ PHOTO_SIDE = 160
 """Side of the picture that an aligned crop is cut from."""
 
 _UNITS = 2.62  # head units that the picture spans
+_CANVAS_SIDE = canvas_side(PHOTO_SIDE / _UNITS)
 _BATCH = 4  # small batches stay in the processor's cache; larger ones are slower
 
 
@@ -45,7 +46,7 @@ def photograph_heads(
             Place(PHOTO_SIDE, PHOTO_SIDE, float(x), float(y) - 0.06 * scale, scale, float(shots.roll[row]))
         )
     result = []
-    for row, portrait in enumerate(portray(people, shots, places)):
+    for row, portrait in enumerate(portray(people, shots, places, _CANVAS_SIDE)):
         seed, identity, image = keys[row]
         rng = stream(seed, "photograph", identity, image)
         behind = background(rng, PHOTO_SIDE, PHOTO_SIDE)

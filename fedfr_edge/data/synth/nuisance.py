@@ -108,17 +108,17 @@ def nuisance(
     def happens(share: float) -> float:
         return float(rng.random() < share * strength)
 
-    pose = np.array([around(10, 26), around(5.5, 14), around(8, 20)])
+    pose = np.array([around(8, 22), around(4.5, 12), around(8, 20)])
     if frontal:
-        pose = pose / [26, 14, 20] * [10, 8, 6]
+        pose = pose / [22, 12, 20] * [10, 8, 6]
     values: dict[str, Any] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
     values.update(_light(rng, strength))
     values.update(
-        smile=even(-0.4, 0.9, 0.0),
-        mouth_open=even(0.15, 0.9, 0.0) if rng.random() < 0.3 else 0.0,
-        brow_raise=around(0.4, 0.9),
+        smile=even(-0.35, 0.8, 0.0),
+        mouth_open=even(0.15, 0.8, 0.0) if rng.random() < 0.25 else 0.0,
+        brow_raise=around(0.3, 0.7),
         frown=even(0.0, 1.0, 0.0) if rng.random() < 0.3 else 0.0,
-        lids=even(0.05, 0.3, 1.0) if rng.random() < 0.06 else even(0.6, 1.15, 1.0),
+        lids=even(0.05, 0.3, 1.0) if rng.random() < 0.06 else even(0.65, 1.12, 1.0),
         gaze=[around(0.35, 0.9), around(0.2, 0.5)],
     )
     values.update(_worn(rng, happens, even))
@@ -126,9 +126,9 @@ def nuisance(
         scale=even(0.9, 1.1, 1.0),
         offset=[around(0.05, 0.12), around(0.05, 0.12)],
         sharpness=even(0.45, 1.0, 1.0),
-        exposure=2.0 ** around(0.3, 0.7),
-        balance=np.exp([around(0.10, 0.25), around(0.03, 0.08), around(0.12, 0.3)]),
-        contrast=even(0.75, 1.35, 1.0),
+        exposure=2.0 ** around(0.28, 0.6),
+        balance=np.exp([around(0.09, 0.22), around(0.03, 0.07), around(0.11, 0.27)]),
+        contrast=even(0.78, 1.3, 1.0),
         saturation=even(0.55, 1.3, 1.0) if rng.random() > 0.03 * strength else 0.0,
         blur=even(0.0, 0.9, 0.0),
         motion=np.array([around(1.0, 2.0), around(1.0, 2.0)]) * happens(0.2),
@@ -146,8 +146,8 @@ def stack(shots: Sequence[Nuisances]) -> Nuisances:
 
 
 def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
-    azimuth = strength * np.radians(np.clip(rng.normal(0, 32), -70, 70))
-    height = np.radians(25 + strength * np.clip(rng.normal(0, 20), -40, 40))
+    azimuth = strength * np.radians(np.clip(rng.normal(0, 28), -60, 60))
+    height = np.radians(25 + strength * np.clip(rng.normal(0, 17), -35, 35))
     direction = np.array(
         [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
     )
@@ -156,8 +156,8 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
     cool = strength * rng.normal(0, 0.12)
     fill_colour = np.exp(cool * np.array([-1.0, 0.0, 1.2]))
     # Share of the light that comes from one direction: flat daylight … a single lamp.
-    directed = 0.55 + strength * rng.uniform(-0.3, 0.22)
-    shaded = rng.random() < 0.25 * strength
+    directed = 0.55 + strength * rng.uniform(-0.3, 0.2)
+    shaded = rng.random() < 0.18 * strength
     return {
         "light": direction,
         "key": key_colour * directed * 1.3,
@@ -180,7 +180,7 @@ def _worn(
 
     glasses = happens(0.20)
     dark = rng.random() < 0.12
-    covered = happens(0.10)
+    covered = happens(0.08)
     side = rng.choice([-1.0, 1.0])
     return {
         "glasses": glasses,
@@ -189,7 +189,7 @@ def _worn(
         "rim_thick": rng.uniform(0.012, 0.034),
         "rim_size": [rng.uniform(0.175, 0.225), rng.uniform(0.12, 0.175)],
         "rim_power": rng.choice([2.0, 2.6, 4.0, 6.0]),
-        "hat": happens(0.04),
+        "hat": happens(0.03),
         "hat_line": rng.uniform(0.36, 0.6),
         "hat_colour": colour(),
         "cloth": colour(),

@@ -40,14 +40,17 @@ class Portrait:
     box: Array
 
 
-def portray(people: Identities, shots: Nuisances, places: Sequence[Place]) -> list[Portrait]:
-    """Render ``n`` people, one a picture.
+def portray(people: Identities, shots: Nuisances, places: Sequence[Place], side: int) -> list[Portrait]:
+    """Render ``n`` people, one a picture; portrait i depends on row i of the arguments only.
 
     The canvases of all are painted together, the pictures one after another (one picture at a time
-    stays in the processor's cache). Portrait i depends on row i of the arguments only, as long as
-    all places have the same scale to within what :func:`canvas_side` rounds to.
+    stays in the processor's cache).
+
+    Args:
+        people, shots: ``n`` rows each.
+        places: where the ``n`` heads lie in their pictures.
+        side: pixels on a side of the canvases; see :func:`canvas_side`.
     """
-    side = max(canvas_side(place.scale) for place in places)
     skull = Skull(people, shots, side)
     canvas = Canvas.blank(people, shots, side)
     paint_skin(canvas)
@@ -75,8 +78,8 @@ def portray(people: Identities, shots: Nuisances, places: Sequence[Place]) -> li
 
 
 def canvas_side(scale: float) -> int:
-    """Side of the canvas for heads of that many pixels per unit: about as fine as the picture."""
-    return int(np.clip(np.ceil(Skull.SPAN * scale * 1.1 / 32) * 32, 96, 512))
+    """Side of a canvas about as fine as a picture of so many pixels per head unit."""
+    return int(np.clip(np.ceil(Skull.SPAN * scale * 1.1 / 16) * 16, 96, 512))
 
 
 def _build(skull: Skull, row: int, place: Place, painted: Array) -> Layers:

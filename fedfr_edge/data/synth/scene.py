@@ -15,7 +15,7 @@ from fedfr_edge.data.synth.camera import photograph
 from fedfr_edge.data.synth.identity import identity_parameters
 from fedfr_edge.data.synth.layers import Place
 from fedfr_edge.data.synth.nuisance import Nuisances, nuisance
-from fedfr_edge.data.synth.person import portray
+from fedfr_edge.data.synth.person import canvas_side, portray
 from fedfr_edge.data.synth.seeds import stream
 from fedfr_edge.errors import DataError
 from fedfr_edge.types import Image, Landmarks
@@ -98,7 +98,7 @@ def render_scene(
     places = _places(rng, shots, height, width)
     light = background(rng, height, width)
     portraits = [
-        portray(identity_parameters(seed, who), shot, [place])[0]
+        portray(identity_parameters(seed, who), shot, [place], canvas_side(place.scale))[0]
         for who, shot, place in zip(identities, shots, places, strict=True)
     ]
     # Small heads are far away: they are laid first.
