@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def play(config: QuickstartConfig, places: Places) -> Visit:
     shutil.rmtree(folder, ignore_errors=True)
     photos = _Photos(config, places)
     gallery, model = folder / "gallery.fedfr", places.exported / f"personal-{CLIENT}.onnx"
-    common = {"model": model, "gallery": gallery, "aligned": photos.aligned or None}
+    common: dict[str, Any] = {"model": model, "gallery": gallery, "aligned": photos.aligned or None}
     for name in people:
         paths = photos.save(folder / "enrol" / name, name, "train", ENROLMENT_PHOTOS)
         steps.command("enrol", photos=(paths[0].parent,), name=name, **common)

@@ -145,7 +145,7 @@ def export(config: QuickstartConfig, places: Places) -> None:
     from fedfr_edge.data.split import Split
 
     heading(6, "Export to ONNX, checked against torch")
-    common = {"run": places.run, "store": places.store, "split": places.split}
+    common: dict[str, Any] = {"run": places.run, "store": places.store, "split": places.split}
     command("export generic", out=places.exported / "generic.onnx", **common)
     for client in sorted(Split.load(places.split).clients):
         command("export personal", out=places.exported / f"personal-{client}.onnx", client=client, **common)

@@ -12,7 +12,7 @@ from fedfr_edge.cli import main
 from fedfr_edge.data.split import make_split
 from fedfr_edge.data.store import FaceStore, StoreWriter
 from fedfr_edge.train.checkpoint import load_global
-from fedfr_edge.train.public import public_classes
+from fedfr_edge.train.public import held_out_classes, public_classes
 
 SMALL = ["--backbone", "sphereface10", "--dim", "16", "--width", "4", "--input-size", "28", "--epochs", "2"]
 
@@ -46,10 +46,13 @@ def test_stores_and_split_become_a_model_whose_phi_has_public_people_only(
     assert main([*command, "--validation", "2"]) == 0
     printed = capsys.readouterr().out
     assert "12 mated and 16 non-mated pairs (rests on 0 false accepts)" in printed
-    assert "7 public identities, 20 images an epoch" in printed
-    people = public_classes(load_global(out / "model.safetensors"))
+    assert "5 public identities, 20 images an epoch" in printed
+    model = load_global(out / "model.safetensors")
+    trained, held_out = public_classes(model), held_out_classes(model)
     split = json.loads((folder / "split.json").read_text())
-    assert set(people) == {*split["public"], "b0", "b1", "b2"}
+    assert {*trained, *held_out} == {*split["public"], "b0", "b1", "b2"}
+    assert (len(trained), len(held_out)) == (5, 2)
+    assert {*held_out} <= {*split["public"]}  # from the first store
     assert 'backbone = "sphereface10"' in (out / "pretrain.toml").read_text()
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
 

@@ -108,17 +108,17 @@ def nuisance(
     def happens(share: float) -> float:
         return float(rng.random() < share * strength)
 
-    pose = np.array([around(8, 22), around(4.5, 12), around(8, 20)])
+    pose = np.array([around(6.5, 18), around(4, 10), around(8, 20)])
     if frontal:
-        pose = pose / [22, 12, 20] * [10, 8, 6]
+        pose = pose / [18, 10, 20] * [10, 8, 6]
     values: dict[str, Any] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
     values.update(_light(rng, strength))
     values.update(
-        smile=even(-0.35, 0.8, 0.0),
-        mouth_open=even(0.15, 0.8, 0.0) if rng.random() < 0.25 else 0.0,
+        smile=even(-0.3, 0.75, 0.0),
+        mouth_open=even(0.15, 0.75, 0.0) if rng.random() < 0.22 else 0.0,
         brow_raise=around(0.3, 0.7),
         frown=even(0.0, 1.0, 0.0) if rng.random() < 0.3 else 0.0,
-        lids=even(0.05, 0.3, 1.0) if rng.random() < 0.06 else even(0.65, 1.12, 1.0),
+        lids=even(0.05, 0.3, 1.0) if rng.random() < 0.06 else even(0.7, 1.1, 1.0),
         gaze=[around(0.35, 0.9), around(0.2, 0.5)],
     )
     values.update(_worn(rng, happens, even))
@@ -126,8 +126,8 @@ def nuisance(
         scale=even(0.9, 1.1, 1.0),
         offset=[around(0.05, 0.12), around(0.05, 0.12)],
         sharpness=even(0.45, 1.0, 1.0),
-        exposure=2.0 ** around(0.28, 0.6),
-        balance=np.exp([around(0.09, 0.22), around(0.03, 0.07), around(0.11, 0.27)]),
+        exposure=2.0 ** around(0.26, 0.55),
+        balance=np.exp([around(0.08, 0.2), around(0.025, 0.06), around(0.10, 0.25)]),
         contrast=even(0.78, 1.3, 1.0),
         saturation=even(0.55, 1.3, 1.0) if rng.random() > 0.03 * strength else 0.0,
         blur=even(0.0, 0.9, 0.0),
@@ -146,8 +146,8 @@ def stack(shots: Sequence[Nuisances]) -> Nuisances:
 
 
 def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
-    azimuth = strength * np.radians(np.clip(rng.normal(0, 28), -60, 60))
-    height = np.radians(25 + strength * np.clip(rng.normal(0, 17), -35, 35))
+    azimuth = strength * np.radians(np.clip(rng.normal(0, 26), -58, 58))
+    height = np.radians(25 + strength * np.clip(rng.normal(0, 15), -32, 32))
     direction = np.array(
         [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
     )
