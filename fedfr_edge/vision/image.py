@@ -53,7 +53,7 @@ def read_image(path: Path) -> Image:
 def decode_image(data: bytes, name: str) -> Image:
     """Decode a photograph.
 
-    JPEG, PNG, WebP, BMP, PGM/PPM, GIF (its first picture) and TIFF. EXIF orientation is applied;
+    JPEG, PNG, WebP, BMP, PGM/PPM, TIFF and, from OpenCV 4.11, GIF (its first picture). EXIF orientation is applied;
     grey becomes three equal channels; more than 8 bits per sample are scaled down by the format's
     own maximum. An alpha channel is dropped, not composited: that is what OpenCV's reader gave to
     the networks whose weights are in use, and around a face cut out it concerns the corners only.
@@ -88,7 +88,9 @@ def decode_image(data: bytes, name: str) -> Image:
         raise ImageError(f"{name} is a {header.format} cut short; copy or download it again")
     pixels = _decode(data, header)
     if pixels is None:
-        raise ImageError(f"{name} is a damaged {header.format} and cannot be decoded; get it again")
+        raise ImageError(
+            f"{name} is a {header.format} that is damaged or of a kind OpenCV cannot decode; save it as JPEG or get it again"
+        )
     return pixels
 
 

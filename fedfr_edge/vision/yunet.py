@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +42,16 @@ class YuNet:
         self.name = f"yunet:{file}"
         self._working = working
         self._second_look = second_look
-        self._size = (0, 0)
         if not file.is_file():
             raise MissingPartError(f"no file {file}, expected YuNet's ONNX file; check the path")
-        level = cv2.utils.logging.getLogLevel()
-        # OpenCV 5 warns at every opening that its new engine knows no targets; none is asked for.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
-            self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, 0.3)
-            self._find(np.zeros((320, 320, 3), dtype=np.uint8))
+            with _opencv_silent():
+                self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, 0.3)
+                self._find(np.zeros((320, 320, 3), dtype=np.uint8))
         except cv2.error as error:
             raise MissingPartError(
                 f"OpenCV cannot run {file} as YuNet ({error.err}); give an ONNX file of YuNet's"
             ) from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
@@ -85,3 +82,16 @@ class YuNet:
             Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
             for row in rows
         ]
+
+
+@contextmanager
+def _opencv_silent() -> Iterator[None]:
+    """OpenCV 5 warns at every opening that its new engine knows no targets; none is asked for."""
+    # OpenCV 4 has the pair of functions at its top.
+    log: Any = cv2 if hasattr(cv2, "getLogLevel") else cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(0)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)

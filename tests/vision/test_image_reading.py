@@ -20,6 +20,10 @@ from fedfr_edge.vision.header import read_header
 from fedfr_edge.vision.image import decode_image, read_image
 
 
+GIF = tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 11)
+"""Whether this OpenCV reads GIF."""
+
+
 @pytest.fixture
 def picture() -> Image:
     """20 rows, 30 columns, smooth, no symmetry, three different channels."""
@@ -178,7 +182,7 @@ def test_the_end_of_an_exif_thumbnail_does_not_pass_for_the_end_of_the_photograp
         (b"\x89PNG\r\n\x1a\n", "cut short"),
         (png_header(60_000, 60_000), "60000×60000 pixels, expected at most 100,000,000"),
         (png_header(0, 5), "without pixels"),
-        (png_header(5, 5), "damaged PNG"),
+        (png_header(5, 5), "PNG that is damaged"),
         (b"P5 100000 100000 255\n", "100000×100000 pixels"),
         (b"P5 2 2 0\n\0\0\0\0", "without pixels"),
         (b"P5 2 x 255\n\0\0\0\0", "without pixels"),
@@ -235,9 +239,8 @@ def test_damaged_bytes_raise_nothing_else(signature: bytes, rest: bytes) -> None
 
 
 def test_all_photographs_of_the_development_data_can_be_read(dev_data: Path) -> None:
-    names = sorted(
-        path for path in (dev_data / "photos").rglob("*") if path.suffix in (".jpg", ".jpeg", ".png", ".gif")
-    )
+    kinds = {".jpg", ".jpeg", ".png"} | ({".gif"} if GIF else set())
+    names = sorted(path for path in (dev_data / "photos").rglob("*") if path.suffix in kinds)
     assert len(names) > 100
     for name in names:
         assert read_image(name).shape[2] == 3
