@@ -53,10 +53,11 @@ def read_image(path: Path) -> Image:
 def decode_image(data: bytes, name: str) -> Image:
     """Decode a photograph.
 
-    JPEG, PNG, WebP, BMP, PGM/PPM, TIFF and, from OpenCV 4.11, GIF (its first picture). EXIF orientation is applied;
-    grey becomes three equal channels; more than 8 bits per sample are scaled down by the format's
-    own maximum. An alpha channel is dropped, not composited: that is what OpenCV's reader gave to
-    the networks whose weights are in use, and around a face cut out it concerns the corners only.
+    JPEG, PNG, WebP, BMP, PGM/PPM, TIFF and, from OpenCV 4.11, GIF (its first picture). EXIF
+    orientation is applied; grey becomes three equal channels; more than 8 bits per sample are
+    scaled down by the format's own maximum. An alpha channel is dropped, not composited: that is
+    what OpenCV's reader gave to the networks whose weights are in use, and around a face cut out
+    it concerns the corners only.
 
     Args:
         data: the file's content.
@@ -89,7 +90,8 @@ def decode_image(data: bytes, name: str) -> Image:
     pixels = _decode(data, header)
     if pixels is None:
         raise ImageError(
-            f"{name} is a {header.format} that is damaged or of a kind OpenCV cannot decode; save it as JPEG or get it again"
+            f"{name} is a {header.format} that is damaged or of a kind OpenCV cannot decode; "
+            "get it again or save it as JPEG"
         )
     return pixels
 

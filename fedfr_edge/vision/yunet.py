@@ -49,8 +49,9 @@ class YuNet:
                 self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, 0.3)
                 self._find(np.zeros((320, 320, 3), dtype=np.uint8))
         except cv2.error as error:
+            reason = " ".join(error.err.split())
             raise MissingPartError(
-                f"OpenCV cannot run {file} as YuNet ({error.err}); give an ONNX file of YuNet's"
+                f"OpenCV {cv2.__version__} cannot run {file} as YuNet ({reason}); give an ONNX file of YuNet's"
             ) from error
 
     def detect(self, image: Image) -> list[Face]:

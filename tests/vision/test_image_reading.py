@@ -19,7 +19,6 @@ from fedfr_edge.vision import image as reading
 from fedfr_edge.vision.header import read_header
 from fedfr_edge.vision.image import decode_image, read_image
 
-
 GIF = tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 11)
 """Whether this OpenCV reads GIF."""
 

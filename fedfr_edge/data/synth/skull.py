@@ -175,12 +175,12 @@ class Skull:
                 Without it: the head itself.
 
         Each round takes the profile and the relief at the place found before and solves the ray's
-        quadratic with that ellipse. At the poses of :func:`.nuisance.nuisance` and 160 pixels, nine
-        tenths of a face lie within a seventh of a pixel of where many more rounds would put them.
+        quadratic with that ellipse. Up to 20 degrees of yaw that is right to a hundredth of a head
+        unit nearly everywhere, to a thirtieth on the steep sides of a nose.
         """
         yaw, pitch = float(self.shots.yaw[row]), float(self.shots.pitch[row])
         sin, cos, tan = math.sin(yaw), math.cos(yaw), math.tan(pitch)
-        qx, qy, wide, high, table, rounds = layers.qx, layers.qy, 1.0, 1.0, self._head[row], 3
+        qx, qy, wide, high, table, rounds = layers.qx, layers.qy, 1.0, 1.0, self._head[row], 4
         if grow is not None:
             wide, high = 1 + grow[0], 1 + grow[1]
             qx, qy, tan, table, rounds = qx / wide, qy / high, tan * wide / high, self._shell[row], 2
@@ -201,8 +201,7 @@ class Skull:
             b = cross * (id_ - iw)
             c = square * (iw * (cos * cos) + id_ * (sin * sin)) - 1
             root = np.maximum(b * b - a * c, 0)
-            found = (np.sqrt(root, out=root) - b) / a
-            z = found if index == 0 else 0.5 * (z + found)
+            z = (np.sqrt(root, out=root) - b) / a
             turn = (qx_cos - z * sin) / w_all
             turn /= np.maximum(0.5 + 0.5 * (qx_sin + z * cos) / d_all, 0.025)
             s = turn * w
