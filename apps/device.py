@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import numpy as np
+import numpy.typing as npt
 from rich.text import Text
 
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
-from fedfr_edge.recognition.capture import Gate
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.keys import KeyFile, KeyProvider, KeyringKey, Passphrase
 from fedfr_edge.recognition.runtime import conflict
-from fedfr_edge.types import Image
+from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.detect import Detector
 
 from . import console
@@ -52,13 +53,30 @@ def open_encoder(model: Path, provider: Literal["cpu", "cuda"], threads: int | N
     return OnnxEncoder(model, threads=threads, require_provider=provider)
 
 
-def open_eyes(detector: str, aligned: bool, threads: int | None) -> tuple[Detector | None, Gate | None]:
-    """The detector and the quality gate; neither for faces that come aligned."""
+def open_eyes(spec: str, aligned: bool, threads: int | None) -> Detector | None:
+    """The detector; none for faces that come aligned."""
     if aligned:
-        return None, None
+        return None
     from fedfr_edge.vision.detect import open_detector
 
-    return open_detector(detector, threads=threads), None
+    return open_detector(spec, threads=threads)
+
+
+def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:
+    """Why a face is too poor for a template, with what to do; None if it is good enough."""
+    from fedfr_edge.vision.quality import measure_quality
+
+    reasons = measure_quality(photograph, face).reasons()
+    return "; ".join(f"{reason}: {_ADVICE[reason]}" for reason in reasons) or None
+
+
+_ADVICE = {
+    "too_small": "come closer",
+    "too_dark": "more light on the face",
+    "too_bright": "less light on the face",
+    "blurred": "hold still, clean the lens",
+    "turned_away": "look at the camera",
+}
 
 
 def key_provider(kind: KeyKind, key_file: Path | None, gallery: Path, *, new: bool) -> KeyProvider:

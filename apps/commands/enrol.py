@@ -17,8 +17,8 @@ SECTION = "enrol"
 HELP = """Enrol a person from photographs into an encrypted gallery.
 
 In: photographs that show the person alone (files or a folder), and a model that 'fedfr export'
-wrote. Photographs without a face, with several, or that cannot be read are skipped and listed;
-nobody is enrolled if none is left.
+wrote. Photographs without a face, with several, too small, dark, bright, blurred or turned away, or
+that cannot be read are skipped and listed; nobody is enrolled if none is left.
 
 Out: GALLERY (AES-256-GCM, mode 0600; made if it is not there), its key, and GALLERY.enrol.toml with
 the settings, but without the name and the photographs. Exit status 0: enrolled; 1: not, and the
@@ -38,6 +38,7 @@ class EnrolConfig:
     name: str | None = option(None, help="the person's name; default: the folder's name")
     replace: bool = option(False, help="put the new template in the place of that name's old one")
     detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    quality: bool = option(True, help="skip photographs that are too small, dark, bright, blurred or turned")
     aligned: bool = option(False, help="the images are aligned 112×112 faces already")
     key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
     key_file: Path | None = option(None, help="the key file, made if it is not there; default: GALLERY.key")
@@ -68,7 +69,7 @@ def run(config: EnrolConfig) -> None:
         raise ConfigError("no photographs are given; name files or a folder after 'fedfr enrol'")
     files = device.photo_files(config.photos)
     encoder = device.open_encoder(config.model, config.provider, config.threads)
-    detector, gate = device.open_eyes(config.detector, config.aligned, config.threads)
+    detector = device.open_eyes(config.detector, config.aligned, config.threads)
     new = not config.gallery.exists()
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=new)
     vault = None if new else Vault.open(config.gallery, keys, model_digest=encoder.digest)
@@ -83,7 +84,7 @@ def run(config: EnrolConfig) -> None:
             gallery=gallery,
             detector=detector,
             threshold=None if calibrated is None else calibrated.threshold,
-            gate=gate,
+            gate=device.quality_gate if config.quality else None,
             replace=config.replace,
             progress=progress,
         )

@@ -132,7 +132,7 @@ def decide(config: LoginConfig) -> Answer:
             False, Reason.LOCKED, None, None, threshold, 0, f"too many failures, wait {wait:.0f} s"
         )
     else:
-        detector, gate = device.open_eyes(config.detector, config.aligned, config.threads)
+        detector = device.open_eyes(config.detector, config.aligned, config.threads)
         decision = login(
             image,
             encoder=encoder,
@@ -140,7 +140,6 @@ def decide(config: LoginConfig) -> Answer:
             detector=detector,
             threshold=threshold,
             claim=config.name,
-            gate=gate,
         )
         if lockout is not None:
             lockout.record(decision)

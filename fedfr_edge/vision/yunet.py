@@ -51,7 +51,7 @@ class YuNet:
         except cv2.error as error:
             reason = " ".join(error.err.split())
             raise MissingPartError(
-                f"OpenCV {cv2.__version__} cannot run {file} as YuNet ({reason}); give an ONNX file of YuNet's"
+                f"OpenCV {cv2.__version__} cannot run {file} as YuNet ({reason}); give YuNet's ONNX file"
             ) from error
 
     def detect(self, image: Image) -> list[Face]:

@@ -24,6 +24,7 @@ class Canvas:
         people, shots: n rows each.
         s, y: coordinates of pixel centres, (1, 1, side) and (1, side, 1).
         colour: linear RGB, (n, 3, side, side).
+        gloss: strength of the mirror-like reflection, (n, side, side).
         softness: width of the thinnest edge that does not alias, head units.
     """
 
@@ -32,6 +33,7 @@ class Canvas:
     s: Array
     y: Array
     colour: Array
+    gloss: Array
     softness: float
 
     @classmethod
@@ -40,10 +42,12 @@ class Canvas:
         s, y = Skull.axes(side)
         colour = np.empty((len(people), 3, side, side), np.float32)
         colour[:] = people.skin[:, :, None, None]
-        return cls(people, shots, s, y, colour, 1.5 * Skull.SPAN / side)
+        gloss = np.empty((len(people), side, side), np.float32)
+        gloss[:] = people.gloss[:, None, None]
+        return cls(people, shots, s, y, colour, gloss, 1.5 * Skull.SPAN / side)
 
     def window(self, left: float, right: float, top: float, bottom: float) -> Canvas:
-        """The part between those coordinates, as a canvas of its own (its colours are a view)."""
+        """The part between those coordinates, as a canvas of its own (its planes are views)."""
         columns = slice(*np.searchsorted(self.s.ravel(), [left, right]))
         rows = slice(*np.searchsorted(self.y.ravel(), [top, bottom]))
         return Canvas(
@@ -52,6 +56,7 @@ class Canvas:
             self.s[:, :, columns],
             self.y[:, rows],
             self.colour[:, :, rows, columns],
+            self.gloss[:, rows, columns],
             self.softness,
         )
 

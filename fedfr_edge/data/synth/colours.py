@@ -45,6 +45,6 @@ def lip_colour(rng: np.random.Generator, tone: float, build: float) -> Array:
     """The colour of lips, natural or painted (the more often the lower ``build``): linear RGB, (3,)."""
     natural = np.log(linear("c4786e")) * (1 - tone) + np.log(linear("6a3a34")) * tone
     painted = np.log(linear(["a3242e", "c2185b", "7b2d3f", "d4646c"][int(rng.integers(4))]))
-    share = rng.uniform(0.4, 0.9) if rng.random() < 0.55 * (1 - build) else 0.0
+    share = rng.uniform(0.4, 0.9) if rng.random() < 0.6 and build < 0.5 else 0.0
     colour = natural + (painted - natural) * share + rng.uniform(-0.15, 0.15, 3)
     return np.asarray(np.exp(colour), np.float32)

@@ -56,6 +56,8 @@ def _paint_eye(part: Canvas, side: float) -> None:
     white = np.full_like(people.skin, 0.66) * (0.55 + 0.45 * people.skin.max(axis=1, keepdims=True))
     white *= np.array([1.0, 0.95, 0.92], np.float32)
     paint(part.colour, white, eye)
+    # Wet, but a ball of its own: the glint below is its mirror image of the light, not the skin's sheen.
+    part.gloss *= 1 - 0.85 * eye
     shadow = ramp(v, upper + 0.04, upper) * 0.55 + 0.30 * np.clip(t, 0, 1) ** 2
     part.colour *= 1 - (eye * np.clip(shadow, 0, 0.7))[:, None]
     gaze_x, gaze_y = column(shots.gaze[:, 0]), column(shots.gaze[:, 1])

@@ -177,7 +177,7 @@ def identity_parameters(seed: int, index: int) -> Identities:
         "eye_socket": even(0.0, 0.06),
         "lid_crease": even(0.012, 0.055),
         "lid_dark": even(0.0, 0.5),
-        "lid_paint": sometimes(0.35 * (1 - build), 0.25, 0.8),
+        "lid_paint": sometimes(0.5 if build < 0.45 else 0.0, 0.25, 0.8),
         "lid_colour": linear(LID_COLOURS[int(rng.integers(len(LID_COLOURS)))]),
         "lash": even(0.35, 1.0),
         "bags": even(0.0, 0.5) * (0.4 + 0.6 * years),
@@ -237,7 +237,7 @@ def identity_parameters(seed: int, index: int) -> Identities:
         if tone < 0.55
         else [9, 5, 1, 0.6, 0.25, 0.1, 0.1, 2 * years, years],
     )
-    if rng.random() < 0.05:
+    if rng.random() < 0.04:
         hair = pick(rng, DYES, [1, 1, 1, 1])
     values["hair"] = hair
     values["beard"] = hair * even(0.6, 1.1)
@@ -278,7 +278,7 @@ def _hair_style(rng: np.random.Generator, build: float, years: float) -> dict[st
     curl = even(0.5, 1.0) if rng.random() < 0.35 else even(0.0, 0.2)
     afro = curl > 0.7 and rng.random() < 0.4
     fringe = rng.random() < (0.45 if long else 0.3)
-    bearded = rng.random() < 0.65 * build
+    bearded = rng.random() < 0.6 and build > 0.5
     full = bearded and rng.random() < 0.5
     return {
         "bald": float(bald),

@@ -40,6 +40,7 @@ def paint_mouth(canvas: Canvas) -> None:
     part.colour *= 1 - (0.18 * under)[:, None]
     hole = inside(np.minimum(y - top, bottom - y), part.softness) * across
     hole = hole * np.clip(opened * 60, 0, 1)
+    part.gloss *= 1 - hole
     paint(part.colour, np.broadcast_to(np.array([0.035, 0.010, 0.010], np.float32), people.lips.shape), hole)
     teeth = hole * inside(top + 0.016 + 0.22 * opened - y, 0.014) * inside(half * 0.80 - np.abs(part.s), 0.06)
     paint(

@@ -108,9 +108,9 @@ def nuisance(
     def happens(share: float) -> float:
         return float(rng.random() < share * strength)
 
-    pose = np.array([around(6.5, 18), around(4, 10), around(8, 20)])
+    pose = np.array([around(5.8, 17), around(3.6, 9.5), around(8, 20)])
     if frontal:
-        pose = pose / [18, 10, 20] * [10, 8, 6]
+        pose = pose / [17, 9.5, 20] * [10, 8, 6]
     values: dict[str, Any] = dict(zip(("yaw", "pitch", "roll"), np.radians(pose), strict=True))
     values.update(_light(rng, strength))
     values.update(
@@ -146,7 +146,7 @@ def stack(shots: Sequence[Nuisances]) -> Nuisances:
 
 
 def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
-    azimuth = strength * np.radians(np.clip(rng.normal(0, 26), -58, 58))
+    azimuth = strength * np.radians(np.clip(rng.normal(0, 24), -55, 55))
     height = np.radians(25 + strength * np.clip(rng.normal(0, 15), -32, 32))
     direction = np.array(
         [np.sin(azimuth) * np.cos(height), -np.sin(height), np.cos(azimuth) * np.cos(height)]
@@ -156,7 +156,7 @@ def _light(rng: np.random.Generator, strength: float) -> dict[str, object]:
     cool = strength * rng.normal(0, 0.12)
     fill_colour = np.exp(cool * np.array([-1.0, 0.0, 1.2]))
     # Share of the light that comes from one direction: flat daylight … a single lamp.
-    directed = 0.55 + strength * rng.uniform(-0.3, 0.2)
+    directed = 0.55 + strength * rng.uniform(-0.3, 0.17)
     shaded = rng.random() < 0.18 * strength
     return {
         "light": direction,

@@ -63,8 +63,8 @@ def portray(people: Identities, shots: Nuisances, places: Sequence[Place], side:
     landmarks, outline = skull.landmarks(), skull.outline()
     result = []
     for row, place in enumerate(places):
-        painted = cv2.merge([*canvas.colour[row], open_to_light[row]])
-        layers = _build(skull, row, place, np.asarray(painted, np.float32))
+        painted = np.asarray(cv2.merge([*canvas.colour[row], open_to_light[row]]), np.float32)
+        layers = _build(skull, row, place, painted, canvas.gloss[row])
         on_face = place.to_pixels(outline[row])
         result.append(
             Portrait(
@@ -82,7 +82,7 @@ def canvas_side(scale: float) -> int:
     return int(np.clip(np.ceil(Skull.SPAN * scale * 1.1 / 16) * 16, 96, 512))
 
 
-def _build(skull: Skull, row: int, place: Place, painted: Array) -> Layers:
+def _build(skull: Skull, row: int, place: Place, painted: Array, gloss: Array) -> Layers:
     """Lay everything that belongs to one person, from the back to the front."""
     people, shots = skull.people.row(row), skull.shots.row(row)
     layers = Layers.empty(place)
@@ -93,7 +93,7 @@ def _build(skull: Skull, row: int, place: Place, painted: Array) -> Layers:
     lay_neck(layers, people, shots)
     for ear in (-1.0, 1.0):
         lay_ear(layers, skull, row, people, shots, ear, in_front=False)
-    _lay_face(layers, skull, row, people, shots, painted)
+    _lay_face(layers, skull, row, painted, gloss)
     for ear in (-1.0, 1.0):
         lay_ear(layers, skull, row, people, shots, ear, in_front=True)
     lay_hair(shell, people, shots)
@@ -102,13 +102,14 @@ def _build(skull: Skull, row: int, place: Place, painted: Array) -> Layers:
     return layers
 
 
-def _lay_face(
-    layers: Layers, skull: Skull, row: int, people: Identities, shots: Nuisances, painted: Array
-) -> None:
+def _lay_face(layers: Layers, skull: Skull, row: int, painted: Array, gloss: Array) -> None:
+    people, shots = skull.people.row(row), skull.shots.row(row)
     reach = 1.07 * float(max(people.face_width[0], people.depth[0])) + 0.05
     tilt = abs(float(np.sin(shots.pitch[0])))
     part = layers.part(-reach, reach, -1.06 - 0.5 * tilt, 1.06 * float(people.face_length[0]) + 0.6 * tilt)
     hits = skull.hit(row, part)
     red, green, blue, lit = split(skull.look_up(painted, hits.s, hits.y))
     slopes = part.slopes_of(np.asarray(cv2.blur(hits.depth, (3, 3)), np.float32))
-    part.lay(hits.cover, np.stack([red, green, blue]), slopes, open=lit, gloss=people.gloss)
+    part.lay(
+        hits.cover, np.stack([red, green, blue]), slopes, open=lit, gloss=skull.look_up(gloss, hits.s, hits.y)
+    )

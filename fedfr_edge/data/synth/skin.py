@@ -140,3 +140,4 @@ def paint_beard(canvas: Canvas) -> None:
     hairs = np.clip(0.78 + 0.20 * canvas.grain("speck", 3), 0.2, 1.0)
     grown = column(0.72 + 0.28 * canvas.shots.stubble)
     paint(canvas.colour, people.beard, mask * hairs * grown)
+    canvas.gloss *= 1 - 0.7 * mask
