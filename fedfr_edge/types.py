@@ -32,9 +32,9 @@ Scores: TypeAlias = npt.NDArray[np.float32]
 """Cosine similarities, float32."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
-    """One detected face.
+    """One detected face; two of them are equal only if they are the same object.
 
     Attributes:
         box: float32 (4,): left, top, right, bottom in pixels; may reach past the frame.
