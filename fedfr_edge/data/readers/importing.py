@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fedfr_edge.data.readers.folders import ImageFile, find_images
 from fedfr_edge.data.readers.journal import Journal, listed
-from fedfr_edge.data.readers.outcome import FaceReader
-from fedfr_edge.data.readers.side_by_side import read_in_order
+from fedfr_edge.data.readers.outcome import FaceReader, Outcome
+from fedfr_edge.data.side_by_side import in_order
 from fedfr_edge.data.store import FaceStore, StoreWriter
 from fedfr_edge.data.store_format import Row
 from fedfr_edge.errors import DataError
@@ -86,7 +87,7 @@ def import_faces(
         done = skipped.files()
         todo = [image for image in images if image.name not in writer and listed(image.shown) not in done]
         paths = [image.path for image in todo]
-        with closing(read_in_order(reader, paths, jobs)) as outcomes:
+        with closing(in_order(partial(_open, reader), paths, jobs)) as outcomes:
             for number, (image, outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
                 if outcome.face is None:
                     skipped.add(image.shown, image.identity, outcome.code, outcome.detail)
@@ -125,3 +126,8 @@ def _note_content(rows: Sequence[Row], images: Sequence[ImageFile], notes: Journ
         if count[row.identity] == 1:
             detail = "the identity has this image only: it can be neither trained and tested nor compared"
             notes.add(shown.get(row.name, row.name), row.identity, "single_image", detail)
+
+
+def _open(reader: FaceReader) -> Callable[[Path], Outcome]:
+    reader.open()
+    return reader.read

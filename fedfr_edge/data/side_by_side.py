@@ -1,4 +1,4 @@
-"""Reading files in several processes, with results in the order of the files."""
+"""Work in several processes, with results in the order of the work."""
 
 from __future__ import annotations
 
@@ -7,54 +7,63 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from typing import Any, TypeVar
 
-from fedfr_edge.data.readers.outcome import FaceReader, Outcome
 from fedfr_edge.errors import DataError
 
-_reader: FaceReader | None = None  # a worker process's own
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_work: Callable[[Any], Any] | None = None  # a worker process's own
 
 
-def read_in_order(reader: FaceReader, paths: Sequence[Path], jobs: int) -> Generator[Outcome, None, None]:
-    """The outcome of each path, in order; with ``jobs`` > 1 that many processes read ahead.
+def in_order(
+    open_worker: Callable[[], Callable[[Item], Result]], items: Sequence[Item], jobs: int
+) -> Generator[Result, None, None]:
+    """The result of each item, in order; with ``jobs`` > 1 that many processes work ahead.
+
+    Args:
+        open_worker: called once in each process; gives the function that does the work. Both it and
+            the items are pickled.
+        items: what to work on.
+        jobs: how many processes; with one, or one item, the work is done in this process.
 
     Raises:
         DataError: a process was killed, for lack of memory for example.
     """
-    jobs = min(jobs, len(paths))
+    jobs = min(jobs, len(items))
     if jobs <= 1:
-        yield from map(reader.read, paths)
+        yield from map(open_worker(), items)
         return
     pool = ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),  # fork would copy this process's threads' locks
         initializer=_start_worker,
-        initargs=(reader,),
+        initargs=(open_worker,),
     )
-    waiting: deque[Future[Outcome]] = deque()
+    waiting: deque[Future[Result]] = deque()
     try:
-        for path in paths:
-            waiting.append(pool.submit(_read, path))
+        for item in items:
+            waiting.append(pool.submit(_do, item))
             if len(waiting) >= 4 * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
-            "a reading process was killed (out of memory?); what is written is kept, run this again "
+            "a working process was killed (out of memory?); what is written is kept, run this again "
             "with fewer jobs"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(reader: FaceReader) -> None:
-    global _reader
-    _reader = reader
-    _reader.open()
+def _start_worker(open_worker: Callable[[], Callable[[Any], Any]]) -> None:
+    global _work
+    _work = open_worker()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -67,6 +76,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _read(path: Path) -> Outcome:
-    assert _reader is not None
-    return _reader.read(path)
+def _do(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)
