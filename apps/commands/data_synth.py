@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class SynthConfig:
     identities: int = option(60, help="people to render", low=1)
     images: int = option(20, help="aligned crops of each person", low=1)
     seed: int = option(0, help="another seed renders other people", low=0)
+    jobs: int | None = option(None, help="processes that render crops; else one per CPU core", low=1)
     scenes: Path | None = option(None, help="folder for whole photographs of these people")
     scene_count: int = option(12, help="photographs to render", low=1)
     scene_people: int = option(1, help="people in each photograph", low=1, high=4)
@@ -68,7 +70,12 @@ def _store(config: SynthConfig, path: Path, progress: Progress) -> list[str]:
 
     start = time.perf_counter()
     store = synthesize_store(
-        path, identities=config.identities, images=config.images, seed=config.seed, progress=progress
+        path,
+        identities=config.identities,
+        images=config.images,
+        seed=config.seed,
+        jobs=config.jobs or os.cpu_count() or 1,
+        progress=progress,
     )
     save_config(config, "data.synth", path / "synth.toml")
     seconds = time.perf_counter() - start

@@ -50,6 +50,12 @@ def test_an_interrupted_store_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sum(rendered) == 6
 
 
+def test_processes_change_nothing(tmp_path: Path) -> None:
+    one = synthesize_store(tmp_path / "one", identities=2, images=20, seed=3)
+    two = synthesize_store(tmp_path / "two", identities=2, images=20, seed=3, jobs=2)
+    assert one.digest == two.digest
+
+
 def test_more_images_leave_the_first_as_they_were(tmp_path: Path) -> None:
     few = synthesize_store(tmp_path / "few", identities=1, images=2, seed=7)
     many = synthesize_store(tmp_path / "many", identities=2, images=3, seed=7)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+from fedfr_edge.data.side_by_side import in_order
 from fedfr_edge.data.store import FaceStore, StoreWriter
 from fedfr_edge.data.synth.faces import render_faces
 from fedfr_edge.errors import DataError
-from fedfr_edge.types import Progress, no_progress
+from fedfr_edge.types import AlignedFaces, Progress, no_progress
 
 VERSION = 1
 """Of the renderer's output: goes up whenever the same seed gives other pixels."""
@@ -24,13 +28,19 @@ def identity_name(index: int) -> str:
 
 
 def synthesize_store(
-    path: Path, *, identities: int, images: int, seed: int, progress: Progress = no_progress
+    path: Path,
+    *,
+    identities: int,
+    images: int,
+    seed: int,
+    jobs: int = 1,
+    progress: Progress = no_progress,
 ) -> FaceStore:
     """Render ``images`` aligned crops of each of ``identities`` people into a new store.
 
     Names are ``synth-0007/0012`` (person 7, image 12). Interrupted, it goes on where it stopped when
     called again with the same arguments. The same seed gives the same first images whatever the two
-    counts are.
+    counts are, and however many processes (``jobs``) render.
 
     Raises:
         DataError: a count below 1 or a negative seed.
@@ -50,13 +60,18 @@ def synthesize_store(
         ]
         missing = [entry for entry in wanted if entry[2] not in writer]
         done = len(wanted) - len(missing)
-        for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
-            faces = render_faces(seed, [(who, image) for who, image, _ in part])
-            for face, (who, _, name) in zip(faces, part, strict=True):
-                writer.add(face, identity_name(who), name)
-            done += len(part)
-            progress("rendering faces", done, len(wanted))
+        parts = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+        pairs = [[(who, image) for who, image, _ in part] for part in parts]
+        with closing(in_order(partial(_renderer, seed), pairs, jobs)) as rendered:
+            for part, faces in zip(parts, rendered, strict=True):
+                for face, (who, _, name) in zip(faces, part, strict=True):
+                    writer.add(face, identity_name(who), name)
+                done += len(part)
+                progress("rendering faces", done, len(wanted))
         if not missing:
             progress("rendering faces", done, len(wanted))
         return writer.finish()
+
+
+def _renderer(seed: int) -> Callable[[Sequence[tuple[int, int]]], AlignedFaces]:
+    return partial(render_faces, seed)
