@@ -31,19 +31,25 @@ class QuickstartConfig:
 
     out: Path = option(Path("fedfr-quickstart"), help="folder for everything", short="o")
     data: Path | None = option(None, help="your own aligned-face store, instead of synthetic people")
-    identities: int = option(180, help="synthetic people to render", low=8)
+    identities: int = option(150, help="synthetic people to render", low=8)
     images: int = option(20, help="images of each synthetic person", low=4)
     clients: int = option(4, help="clients of the federation", low=2)
     per_client: int | None = option(
         None, help="identities of each client; else a third of all are shared among the clients", low=2
     )
-    backbone: str = option("iresnet18", help="backbone, see fedfr pretrain --help")
-    width: int = option(12, help="channels of the backbone's first stage", low=1)
+    backbone: str = option("sphereface10", help="backbone, see fedfr pretrain --help")
+    width: int = option(16, help="channels of the backbone's first stage", low=1)
     input_size: int = option(56, help="side at which the backbone looks at a face")
-    pretrain_epochs: int = option(14, help="passes over the public faces", low=1)
+    pretrain_epochs: int = option(12, help="passes over the public faces", low=1)
     rounds: int = option(5, help="federated rounds", low=1)
     epochs: int = option(4, help="local epochs in a round", low=1)
     learning_rate: float = option(0.01, help="learning rate of the rounds", low=0)
+    mining_threshold: float = option(
+        0.5,
+        help="cosine above which a public face is a hard negative; see fedfr train --help",
+        low=-1,
+        high=1,
+    )
     seed: int = option(0, help="seed of everything random", low=0)
     threads: int = option(0, help="CPU threads of pre-training; 0: one for each core", low=0)
 

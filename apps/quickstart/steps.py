@@ -130,6 +130,7 @@ def train(config: QuickstartConfig, places: Places) -> None:
         batch_size=64,
         learning_rate=config.learning_rate,
         momentum=0.9,
+        mining_threshold=config.mining_threshold,
         seed=config.seed,
     )
 
