@@ -115,24 +115,24 @@ def open_personals(
     return models, sources
 
 
-def open_for_pairs(path: Path, backend: Backend) -> list[Encoder]:
-    """Every embedding that a file of any kind gives, as an encoder named after file and space."""
+def open_for_pairs(path: Path, backend: Backend, name: str) -> list[Encoder]:
+    """Every embedding that a file of any kind gives, as an encoder called ``name`` and after its space."""
     if _is_onnx(path):
         encoder = _open_onnx(path, backend)
         if encoder.manifest.kind == "generic":
-            return [_Named(path.name, encoder.dim, encoder.embed)]
+            return [_Named(name, encoder.dim, encoder.embed)]
         return [
-            _Named(f"{path.name} {SPACES[0]}", encoder.dim, encoder.embed_backbone),
-            _Named(f"{path.name} {SPACES[1]}", encoder.dim, encoder.embed),
+            _Named(f"{name} {SPACES[0]}", encoder.dim, encoder.embed_backbone),
+            _Named(f"{name} {SPACES[1]}", encoder.dim, encoder.embed),
         ]
     _need_torch(backend)
     from fedfr_edge.train.encoder import TorchEncoder
 
     model = _load_any(path)
     if _is_generic(model):
-        return [TorchEncoder(model, name=path.name, device=backend.device)]
+        return [TorchEncoder(model, name=name, device=backend.device)]
     return [
-        TorchEncoder(model, name=f"{path.name} {space}", use_transform=transform, device=backend.device)
+        TorchEncoder(model, name=f"{name} {space}", use_transform=transform, device=backend.device)
         for space, transform in zip(SPACES, (False, True), strict=True)
     ]
 

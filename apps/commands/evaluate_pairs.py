@@ -53,7 +53,9 @@ def run(config: EvaluatePairsConfig) -> None:
     results: list[PairsResult] = []
     with console.progress_bars() as progress:
         for path in config.model:
-            for encoder in open_for_pairs(path, backend):
+            same_name = [other for other in config.model if other.name == path.name]
+            name = path.name if len(same_name) == 1 else str(path)
+            for encoder in open_for_pairs(path, backend, name):
                 results.append(
                     evaluate_pairs(
                         encoder,

@@ -196,10 +196,11 @@ class Skull:
             both = sample(table, zeros, (y - _TABLE_LOW) * k)
             w, d = split(both)
             w_all, d_all = w + delta, d + delta
-            iw, id_ = 1 / (w_all * w_all), 1 / (d_all * d_all)
-            a = iw * (sin * sin) + id_ * (cos * cos)
-            b = cross * (id_ - iw)
-            c = square * (iw * (cos * cos) + id_ * (sin * sin)) - 1
+            # (x/w)² + (z/d)² = 1 with x, z turned by the yaw: a·z² + 2b·z + c = 0, times w²·d².
+            ww, dd = w_all * w_all, d_all * d_all
+            a = ww * (cos * cos) + dd * (sin * sin)
+            b = cross * (ww - dd)
+            c = square * (ww + dd - a) - ww * dd
             root = np.maximum(b * b - a * c, 0)
             z = (np.sqrt(root, out=root) - b) / a
             turn = (qx_cos - z * sin) / w_all
@@ -207,7 +208,7 @@ class Skull:
             s = turn * w
             if grow is None and index + 1 < rounds:
                 delta = self.look_up(self.relief[row], s, y)
-        extent = np.sqrt(w_all * w_all * (cos * cos) + d_all * d_all * (sin * sin))
+        extent = np.sqrt(a)
         edge = (extent - np.abs(qx)) * layers.place.scale
         cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
         if grow is None and pitch > 0:
