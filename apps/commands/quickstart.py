@@ -51,7 +51,7 @@ class QuickstartConfig:
         high=1,
     )
     seed: int = option(0, help="seed of everything random", low=0)
-    threads: int = option(0, help="CPU threads of pre-training; 0: one for each core", low=0)
+    threads: int = option(1, help="CPU threads of pre-training; on a busy machine one is fastest", low=1)
 
 
 def run(config: QuickstartConfig) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +115,7 @@ def train(config: QuickstartConfig, places: Places) -> None:
         erase=0.2,
         keep="last",
         seed=config.seed,
-        threads=config.threads or os.cpu_count() or 1,
+        threads=config.threads,
     )
     heading(4, "FedFR rounds, through Flower: faces, W, Π and Ω stay with their client")
     command(
