@@ -32,7 +32,7 @@ class QuickstartConfig:
     out: Path = option(Path("fedfr-quickstart"), help="folder for everything", short="o")
     data: Path | None = option(None, help="your own aligned-face store, instead of synthetic people")
     identities: int = option(150, help="synthetic people to render", low=8)
-    images: int = option(20, help="images of each synthetic person", low=4)
+    images: int = option(30, help="images of each synthetic person", low=4)
     clients: int = option(4, help="clients of the federation", low=2)
     per_client: int | None = option(
         None, help="identities of each client; else a third of all are shared among the clients", low=2
@@ -41,9 +41,9 @@ class QuickstartConfig:
     width: int = option(16, help="channels of the backbone's first stage", low=1)
     input_size: int = option(56, help="side at which the backbone looks at a face")
     pretrain_epochs: int = option(12, help="passes over the public faces", low=1)
-    rounds: int = option(5, help="federated rounds", low=1)
+    rounds: int = option(6, help="federated rounds", low=1)
     epochs: int = option(4, help="local epochs in a round", low=1)
-    learning_rate: float = option(0.01, help="learning rate of the rounds", low=0)
+    learning_rate: float = option(0.02, help="learning rate of the rounds", low=0)
     mining_threshold: float = option(
         0.5,
         help="cosine above which a public face is a hard negative; see fedfr train --help",

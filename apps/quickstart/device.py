@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..commands.quickstart import QuickstartConfig
 
 ENROLMENT_PHOTOS = 4
-ATTEMPTS_EACH = 2
-STRANGERS = 5
+ATTEMPTS_EACH = 1
+STRANGERS = 12
 
 
 @dataclass(frozen=True)

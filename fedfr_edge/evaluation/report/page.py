@@ -38,7 +38,7 @@ def build_page(data: ReportData, drawings: Sequence[Drawing]) -> str:
     figures = {drawing.name: drawing for drawing in drawings}
     body = [f"<h1>{escape(data.title)}</h1>"]
     if data.intro:
-        body.append(f'<p class="intro">{escape(data.intro)}</p>')
+        body.append(f'<p class="intro">{_model(data.intro)}</p>')
     body.append(_facts(data.facts))
     if data.shown():
         body.append(_personalised(data, figures))
