@@ -136,7 +136,7 @@ def _opencv() -> Iterator[Check]:
 
 
 def _onnxruntime() -> Iterator[Check]:
-    from fedfr_edge.recognition import runtime
+    from fedfr_edge.vision import runtime
 
     module = runtime.import_onnxruntime()
     found = runtime.installed_distributions()
@@ -151,7 +151,7 @@ def _onnxruntime() -> Iterator[Check]:
 
 def _providers(provider: str) -> Iterator[Check]:
     """Which providers a session really uses: what the wheel lists proves nothing."""
-    from fedfr_edge.recognition import runtime
+    from fedfr_edge.vision import runtime
 
     required = runtime.full_name(provider)
     available = runtime.import_onnxruntime().get_available_providers()

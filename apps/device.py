@@ -16,9 +16,9 @@ from rich.text import Text
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.keys import KeyFile, KeyProvider, KeyringKey, Passphrase
-from fedfr_edge.recognition.runtime import conflict
 from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.detect import Detector
+from fedfr_edge.vision.runtime import conflict
 
 from . import console
 

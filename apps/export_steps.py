@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedfr_edge.config import option
 from fedfr_edge.errors import CheckpointError, ConfigError, MissingPartError
 
-from .console import log, out
+from .console import log, out, progress_bars
 
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.write import ExportReport
+    from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Settings that both export commands have."""
+
+    out: Path = option(help="the .onnx file to write", short="o")
+    store: Path | None = option(None, help="aligned-face store with the public identities")
+    split: Path | None = option(
+        None, help="split of that store; without one all its identities count as public"
+    )
+    uncalibrated: bool = option(False, help="export without thresholds; each login must then state one")
+    calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
+    seed: int = option(0, help="seed of the draw of these faces", low=0)
+    name: str | None = option(None, help="what to call the model in tables; else what it is and its round")
 
 
 def need_exporter() -> None:
@@ -54,6 +73,34 @@ def round_file(run: Path, number: int | None) -> Path:
             f"{run} has no round {number}, it has {rounds[0]} to {rounds[-1]}; choose one with --round"
         )
     return folder.checkpoint(rounds[-1] if number is None else number)
+
+
+def export_calibrated(
+    config: ExportSettings, model: GlobalModel | PersonalModel, export: Callable[..., ExportReport]
+) -> None:
+    """Choose the calibration faces, export ``model`` with ``export``, and print the report.
+
+    Raises:
+        FedFRError: as :func:`open_calibration` and ``export``.
+    """
+    calibration, store = open_calibration(
+        config.store,
+        config.split,
+        config.uncalibrated,
+        metadata=model.metadata,
+        limit=config.calibration_faces,
+        seed=config.seed,
+    )
+    with progress_bars() as progress:
+        report = export(
+            model,
+            config.out,
+            calibration=calibration,
+            name=config.name,
+            licence=licence_of(model.metadata, store, config.split),
+            progress=progress,
+        )
+    show_report(report, calibration)
 
 
 def open_calibration(

@@ -16,9 +16,9 @@ from fedfr_edge import atomic
 from fedfr_edge.errors import ExportError, MissingPartError
 from fedfr_edge.recognition.encoder import weights_sha256
 from fedfr_edge.recognition.manifest import EMBEDDING, INPUT_NAME, MANIFEST_KEY, Manifest, Threshold
-from fedfr_edge.recognition.runtime import import_onnxruntime, open_session
 from fedfr_edge.train.checkpoint import LICENCE_KEY, GlobalModel, PersonalModel
 from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings, Progress, no_progress
+from fedfr_edge.vision.runtime import import_onnxruntime, open_session
 
 from .calibration import Calibration, calibrate_model
 from .fuse import FusedModel, describe_preprocessing

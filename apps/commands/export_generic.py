@@ -9,30 +9,20 @@ from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError
 
-from ..console import progress_bars
-from ..export_steps import check_out, licence_of, need_exporter, open_calibration, round_file, show_report
+from ..export_steps import ExportSettings, check_out, export_calibrated, need_exporter, round_file
 
 SECTION = "export.generic"
 
 
-@dataclass(frozen=True)
-class ExportGenericConfig:
+@dataclass(frozen=True, kw_only=True)
+class ExportGenericConfig(ExportSettings):
     """Settings of ``fedfr export generic``."""
 
-    out: Path = option(help="the .onnx file to write", short="o")
     checkpoint: Path | None = option(
         None, help="a global model, such as RUN/checkpoints/round_0030.safetensors"
     )
     run: Path | None = option(None, help="folder of a training run, instead of --checkpoint")
     round: int | None = option(None, help="round of --run; the newest if not given", low=0)
-    store: Path | None = option(None, help="aligned-face store with the public identities")
-    split: Path | None = option(
-        None, help="split of that store; without one all its identities count as public"
-    )
-    uncalibrated: bool = option(False, help="export without thresholds; each login must then state one")
-    calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
-    seed: int = option(0, help="seed of the draw of these faces", low=0)
-    name: str | None = option(None, help="what to call the model in tables; 'generic round N' if not given")
 
 
 def run(config: ExportGenericConfig) -> None:
@@ -47,25 +37,8 @@ def run(config: ExportGenericConfig) -> None:
     from fedfr_edge.train.checkpoint import load_global
 
     model = load_global(config.checkpoint or round_file(config.run or Path(), config.round))
-    calibration, store = open_calibration(
-        config.store,
-        config.split,
-        config.uncalibrated,
-        metadata=model.metadata,
-        limit=config.calibration_faces,
-        seed=config.seed,
-    )
-    with progress_bars() as progress:
-        report = export_generic(
-            model,
-            config.out,
-            calibration=calibration,
-            name=config.name,
-            licence=licence_of(model.metadata, store, config.split),
-            progress=progress,
-        )
+    export_calibrated(config, model, export_generic)
     save_config(config, SECTION, config.out.with_suffix(".toml"))
-    show_report(report, calibration)
 
 
 COMMAND = Command(

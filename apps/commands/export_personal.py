@@ -10,8 +10,7 @@ from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError
 
-from ..console import progress_bars
-from ..export_steps import check_out, licence_of, need_exporter, open_calibration, show_report
+from ..export_steps import ExportSettings, check_out, export_calibrated, need_exporter
 
 if TYPE_CHECKING:
     from fedfr_edge.train.checkpoint import PersonalModel
@@ -19,24 +18,15 @@ if TYPE_CHECKING:
 SECTION = "export.personal"
 
 
-@dataclass(frozen=True)
-class ExportPersonalConfig:
+@dataclass(frozen=True, kw_only=True)
+class ExportPersonalConfig(ExportSettings):
     """Settings of ``fedfr export personal``."""
 
-    out: Path = option(help="the .onnx file to write", short="o")
     run: Path | None = option(None, help="folder of a training run; needs --client")
     client: str | None = option(None, help="whose model of --run, for example client-00")
     private: Path | None = option(None, help="a client's private folder, instead of --run and --client")
     checkpoint: Path | None = option(None, help="a personal model's .safetensors, instead of a folder")
     round: int | None = option(None, help="round of the folder; the newest if not given", low=1)
-    store: Path | None = option(None, help="aligned-face store with the public identities")
-    split: Path | None = option(
-        None, help="split of that store; without one all its identities count as public"
-    )
-    uncalibrated: bool = option(False, help="export without thresholds; each login must then state one")
-    calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
-    seed: int = option(0, help="seed of the draw of these faces", low=0)
-    name: str | None = option(None, help="what to call the model in tables; '<client> round N' if not given")
 
 
 def run(config: ExportPersonalConfig) -> None:
@@ -47,25 +37,8 @@ def run(config: ExportPersonalConfig) -> None:
     from fedfr_edge.export.write import export_personal
 
     model = _load(config)
-    calibration, store = open_calibration(
-        config.store,
-        config.split,
-        config.uncalibrated,
-        metadata=model.metadata,
-        limit=config.calibration_faces,
-        seed=config.seed,
-    )
-    with progress_bars() as progress:
-        report = export_personal(
-            model,
-            config.out,
-            calibration=calibration,
-            name=config.name,
-            licence=licence_of(model.metadata, store, config.split),
-            progress=progress,
-        )
+    export_calibrated(config, model, export_personal)
     save_config(config, SECTION, config.out.with_suffix(".toml"))
-    show_report(report, calibration)
 
 
 def _check(config: ExportPersonalConfig) -> None:

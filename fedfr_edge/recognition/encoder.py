@@ -19,8 +19,8 @@ from fedfr_edge.recognition.manifest import (
     MANIFEST_KEY,
     Manifest,
 )
-from fedfr_edge.recognition.runtime import open_session
 from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings
+from fedfr_edge.vision.runtime import open_session
 
 _UNIT_TOLERANCE = 1e-3
 
@@ -75,7 +75,7 @@ class OnnxEncoder:
 
         Args:
             path: the ONNX file. It is read once, so that hash and session are of the same bytes.
-            providers: see :func:`fedfr_edge.recognition.runtime.open_session`; default: the CPU.
+            providers: see :func:`fedfr_edge.vision.runtime.open_session`; default: the CPU.
             threads: threads within one operator; None lets onnxruntime choose.
             require_provider: refuse to run unless this provider is really in effect.
             batch: most faces per run.

@@ -47,7 +47,15 @@ class Scrfd:
                 "insightface is not installed, the detector insightface:FILE needs it; "
                 "run: pip install 'fedfr-edge[insightface]'"
             ) from error
-        session = open_session(str(file), threads=threads)
+        try:
+            session = open_session(file.read_bytes(), threads=threads)
+        except MissingPartError:
+            raise
+        except Exception as error:  # onnxruntime's own classes have no common public base
+            reason = " ".join(str(error).split())
+            raise MissingPartError(
+                f"onnxruntime cannot run {file}, expected a detector's ONNX file: {reason}"
+            ) from error
         # Sessions made per resolution would pile up, one for each size of photograph.
         self._net = SCRFD(model_file=str(file), session=session, static_shape_sessions=False)
         if not self._net.use_kps:

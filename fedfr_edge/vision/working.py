@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedfr_edge.errors import ImageError
-from fedfr_edge.types import Image
+from fedfr_edge.types import Face, Image
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Worked:
         # A pixel's middle is at its whole-number coordinate, so halves are added while scaling.
         photograph = (points + 0.5) / np.asarray(self.scale) - 0.5
         return np.asarray(photograph, dtype=np.float32)
+
+    def in_photograph(self, face: Face) -> Face:
+        """A face found in the working image, in the photograph's pixels."""
+        box = self.to_photograph(face.box.reshape(2, 2)).reshape(4)
+        return Face(box, self.to_photograph(face.landmarks), face.score)
 
 
 def at_working_size(image: Image, size: WorkingSize) -> Worked:

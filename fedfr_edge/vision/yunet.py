@@ -57,14 +57,7 @@ class YuNet:
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
         worked = at_working_size(image, self._working)
-        faces = [
-            Face(
-                worked.to_photograph(face.box.reshape(2, 2)).reshape(4),
-                worked.to_photograph(face.landmarks),
-                face.score,
-            )
-            for face in self._find(worked.pixels)
-        ]
+        faces = [worked.in_photograph(face) for face in self._find(worked.pixels)]
         if self._second_look is None:
             return faces
         return refine(image, faces, self._find, self._second_look)

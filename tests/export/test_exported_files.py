@@ -20,11 +20,11 @@ from fedfr_edge.export.fuse import FusedModel
 from fedfr_edge.export.graph import to_onnx
 from fedfr_edge.export.parity import check_parity
 from fedfr_edge.recognition.encoder import OnnxEncoder
-from fedfr_edge.recognition.runtime import open_session
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.encoder import TorchEncoder
+from fedfr_edge.vision.runtime import open_session
 
 
 @pytest.fixture(params=["generic", "personal"])

@@ -13,8 +13,8 @@ import tiny_model
 from onnx import TensorProto, helper, numpy_helper
 
 from fedfr_edge.errors import ForeignModelError, ImageError, MissingPartError, ModelError
-from fedfr_edge.recognition import runtime
 from fedfr_edge.recognition.encoder import OnnxEncoder, weights_sha256
+from fedfr_edge.vision import runtime
 
 
 def independent(faces: np.ndarray, model: onnx.ModelProto, output: str) -> np.ndarray:
