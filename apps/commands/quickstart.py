@@ -31,7 +31,7 @@ class QuickstartConfig:
 
     out: Path = option(Path("fedfr-quickstart"), help="folder for everything", short="o")
     data: Path | None = option(None, help="your own aligned-face store, instead of synthetic people")
-    identities: int = option(150, help="synthetic people to render", low=8)
+    identities: int = option(160, help="synthetic people to render", low=8)
     images: int = option(30, help="images of each synthetic person", low=4)
     clients: int = option(4, help="clients of the federation", low=2)
     per_client: int | None = option(
@@ -40,7 +40,7 @@ class QuickstartConfig:
     backbone: str = option("sphereface10", help="backbone, see fedfr pretrain --help")
     width: int = option(16, help="channels of the backbone's first stage", low=1)
     input_size: int = option(56, help="side at which the backbone looks at a face")
-    pretrain_epochs: int = option(12, help="passes over the public faces", low=1)
+    pretrain_epochs: int = option(8, help="passes over the public faces", low=1)
     rounds: int = option(6, help="federated rounds", low=1)
     epochs: int = option(4, help="local epochs in a round", low=1)
     learning_rate: float = option(0.02, help="learning rate of the rounds", low=0)

@@ -27,7 +27,7 @@ CLIENT = "client-00"
 """Whose device is played."""
 
 STEPS = 8
-HELD_OUT_SHARE = 0.1
+HELD_OUT_SHARE = 0.15
 """Share of the public people kept out of training, for thresholds; see ``pretrain --validation``."""
 
 
