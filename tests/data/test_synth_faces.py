@@ -67,7 +67,7 @@ def test_a_person_stays_the_same_over_plain_photographs() -> None:
 @pytest.mark.parametrize("who", range(6))
 @pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (18, 0, 0), (-12, 8, 15), (0, -10, -20)])
 def test_eye_landmarks_lie_on_the_pupils(who: int, yaw: float, pitch: float, roll: float) -> None:
-    """The centroid of what is darker than the lids' middle, against the landmark."""
+    """The centroid of the dark disc of a widely opened eye, against the landmark."""
     people = identity_parameters(31, who)
     people = dataclasses.replace(
         people,

@@ -78,7 +78,7 @@ def lay_ear(
     head turns it towards the camera.
     """
     facing = -side * float(np.sin(shots.yaw[0]))  # 1 when this ear looks into the camera
-    share = float(np.clip((facing - 0.12) / 0.2, 0, 1)) if in_front else 1.0
+    share = min(max((facing - 0.12) / 0.2, 0.0), 1.0) if in_front else 1.0
     if share == 0 or (not in_front and facing < -0.35):
         return
     at = np.full((1, 1), 0.10, np.float32)

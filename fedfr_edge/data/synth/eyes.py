@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedfr_edge.data.synth.canvas import Canvas
-from fedfr_edge.data.synth.shapes import Array, column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.shapes import Array, column, hill, inside, paint, ramp, unit
 
 _WINDOW = (0.04, 0.60, -0.34, 0.24)
 
@@ -31,8 +31,8 @@ def _paint_eye(part: Canvas, side: float) -> None:
     squint = 1 - 0.25 * column(np.maximum(shots.smile, 0))
     opening = column(people.eye_open * shots.lids) * squint
     # The upper lid peaks a little towards the nose, the lower one a little away from it.
-    upper = -0.64 * opening * np.clip(1 - t * t, 0, 1) * (1 - 0.25 * u / half)
-    lower = 0.36 * opening * np.clip(1 - t**3, 0, 1) * (1 + 0.2 * u / half)
+    upper = -0.64 * opening * unit(1 - t * t) * (1 - 0.25 * u / half)
+    lower = 0.36 * opening * unit(1 - t**3) * (1 + 0.2 * u / half)
     gap = np.minimum(v - upper, lower - v)
     eye = inside(gap, part.softness) * inside(half - np.abs(u), 0.02)
 
@@ -58,7 +58,7 @@ def _paint_eye(part: Canvas, side: float) -> None:
     paint(part.colour, white, eye)
     # Wet, but a ball of its own: the glint below is its mirror image of the light, not the skin's sheen.
     part.gloss *= 1 - 0.85 * eye
-    shadow = ramp(v, upper + 0.04, upper) * 0.55 + 0.30 * np.clip(t, 0, 1) ** 2
+    shadow = ramp(v, upper + 0.04, upper) * 0.55 + 0.30 * unit(t) ** 2
     part.colour *= 1 - (eye * np.clip(shadow, 0, 0.7))[:, None]
     gaze_x, gaze_y = column(shots.gaze[:, 0]), column(shots.gaze[:, 1])
     iris_u = u - side * gaze_x * 0.03
@@ -94,13 +94,11 @@ def _paint_brow(part: Canvas, side: float) -> None:
     middle = (
         -column(people.brow_y)
         - raised
-        - column(people.brow_arch) * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3)
+        - column(people.brow_arch) * np.sin(np.pi * unit(along) ** 1.3)
         - column(people.brow_tilt) * (u - 0.05)
-        + 0.035 * column(shots.frown) * (1 - np.clip(along, 0, 1)) ** 2
+        + 0.035 * column(shots.frown) * (1 - unit(along)) ** 2
     )
-    thick = (
-        column(people.brow_thick) * (0.85 + 0.5 * np.clip(along, 0, 1)) * np.clip(1.25 * (1.05 - along), 0, 1)
-    )
+    thick = column(people.brow_thick) * (0.85 + 0.5 * unit(along)) * unit(1.25 * (1.05 - along))
     body = (
         inside(thick - np.abs(part.y - middle), 0.022)
         * inside(along - 0.08, 0.26)

@@ -69,9 +69,10 @@ def render_faces(
         DataError: a negative number, or a strength outside 0…1.
     """
     faces = np.empty((len(pairs), 112, 112, 3), np.uint8)
+    known = {who: identities.identity_parameters(seed, who) for who in {who for who, _ in pairs}}
     for start in range(0, len(pairs), _BATCH):
         part = pairs[start : start + _BATCH]
-        people = identities.stack([identities.identity_parameters(seed, who) for who, _ in part])
+        people = identities.stack([known[who] for who, _ in part])
         shots = nuisances.stack(
             [nuisances.nuisance(seed, who, image, strength=strength, frontal=frontal) for who, image in part]
         )

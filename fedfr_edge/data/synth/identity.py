@@ -127,9 +127,7 @@ class Identities:
 
     def row(self, index: int) -> Identities:
         """Row ``index`` as a batch of one."""
-        return Identities(
-            **{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)}
-        )
+        return Identities(**{name: values[index : index + 1] for name, values in vars(self).items()})
 
 
 def identity_parameters(seed: int, index: int) -> Identities:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,15 +94,18 @@ class Layers:
 
         May be empty (a height or width of 0).
         """
-        corners = np.array([[x, y] for x in (left, right) for y in (top, bottom)], np.float32)
-        pixels = self.place.to_pixels(corners) - np.array(self.corner, np.float32)
+        sin, cos = math.sin(self.place.roll), math.cos(self.place.roll)
+        x_origin, y_origin = self.place.x - self.corner[0], self.place.y - self.corner[1]
+        corners = [(x * self.place.scale, y * self.place.scale) for x in (left, right) for y in (top, bottom)]
+        xs = [x_origin + x * cos - y * sin for x, y in corners]
+        ys = [y_origin + x * sin + y * cos for x, y in corners]
         height, width = self.cover.shape
-        x0, y0 = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 2, 0, [width, height])
-        x1, y1 = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 3, 0, [width, height])
+        x0, x1 = (min(max(x, 0), width) for x in (math.floor(min(xs)) - 2, math.ceil(max(xs)) + 3))
+        y0, y1 = (min(max(y, 0), height) for y in (math.floor(min(ys)) - 2, math.ceil(max(ys)) + 3))
         box = (slice(y0, y1), slice(x0, x1))
         return Layers(
             self.place,
-            (self.corner[0] + int(x0), self.corner[1] + int(y0)),
+            (self.corner[0] + x0, self.corner[1] + y0),
             self.qx[box],
             self.qy[box],
             self.colour[:, box[0], box[1]],

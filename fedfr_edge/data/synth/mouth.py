@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedfr_edge.data.synth.canvas import Canvas
-from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp, unit
 from fedfr_edge.data.synth.skull import mouth_corners
 
 
@@ -14,7 +14,7 @@ def paint_mouth(canvas: Canvas) -> None:
     part = canvas.window(-0.46, 0.46, 0.40, 0.98)
     people, shots, y = part.people, part.shots, part.y
     _, half, corner_y = (column(v) for v in mouth_corners(people, shots))
-    t = np.clip(np.abs(part.s) / half, 0, 1)
+    t = unit(np.abs(part.s) / half)
     bowl = 1 - t * t
     # The line where the lips meet runs from corner to corner through the middle of the mouth.
     middle = column(people.mouth_y)
@@ -39,7 +39,7 @@ def paint_mouth(canvas: Canvas) -> None:
     under = hill(y, lower + 0.035, 0.022) * hill(part.s, 0, half * 0.6)
     part.colour *= 1 - (0.18 * under)[:, None]
     hole = inside(np.minimum(y - top, bottom - y), part.softness) * across
-    hole = hole * np.clip(opened * 60, 0, 1)
+    hole = hole * unit(opened * 60)
     part.gloss *= 1 - hole
     paint(part.colour, np.broadcast_to(np.array([0.035, 0.010, 0.010], np.float32), people.lips.shape), hole)
     teeth = hole * inside(top + 0.016 + 0.22 * opened - y, 0.014) * inside(half * 0.80 - np.abs(part.s), 0.06)
@@ -48,7 +48,7 @@ def paint_mouth(canvas: Canvas) -> None:
         np.broadcast_to(np.array([0.58, 0.54, 0.47], np.float32), people.lips.shape),
         0.92 * teeth,
     )
-    seam = hill(y, line, 0.008) * across * (1 - np.clip(opened * 40, 0, 1))
+    seam = hill(y, line, 0.008) * across * (1 - unit(opened * 40))
     corners = hill(np.abs(part.s), half, 0.022) * hill(y, corner_y, 0.02)
     part.colour *= 1 - np.clip(0.72 * seam + 0.45 * corners, 0, 0.9)[:, None]
 

@@ -74,9 +74,7 @@ class Nuisances:
 
     def row(self, index: int) -> Nuisances:
         """Row ``index`` as a batch of one."""
-        return Nuisances(
-            **{field.name: getattr(self, field.name)[index : index + 1] for field in fields(self)}
-        )
+        return Nuisances(**{name: values[index : index + 1] for name, values in vars(self).items()})
 
 
 def nuisance(

@@ -64,11 +64,12 @@ def portray(people: Identities, shots: Nuisances, places: Sequence[Place], side:
     result = []
     for row, place in enumerate(places):
         painted = np.asarray(cv2.merge([*canvas.colour[row], open_to_light[row]]), np.float32)
-        layers = _build(skull, row, place, painted, canvas.gloss[row])
+        person, shot = people.row(row), shots.row(row)
+        layers = _build(skull, row, person, shot, place, painted, canvas.gloss[row])
         on_face = place.to_pixels(outline[row])
         result.append(
             Portrait(
-                shine(layers, shots.row(row)),
+                shine(layers, shot),
                 layers.cover,
                 place.to_pixels(landmarks[row]),
                 np.concatenate([on_face.min(axis=0), on_face.max(axis=0)]),
@@ -82,9 +83,10 @@ def canvas_side(scale: float) -> int:
     return int(np.clip(np.ceil(Skull.SPAN * scale * 1.1 / 16) * 16, 96, 512))
 
 
-def _build(skull: Skull, row: int, place: Place, painted: Array, gloss: Array) -> Layers:
+def _build(
+    skull: Skull, row: int, people: Identities, shots: Nuisances, place: Place, painted: Array, gloss: Array
+) -> Layers:
     """Lay everything that belongs to one person, from the back to the front."""
-    people, shots = skull.people.row(row), skull.shots.row(row)
     layers = Layers.empty(place)
     lay_torso(layers, people, shots)
     lay_back_hair(layers, people, shots)
@@ -103,10 +105,11 @@ def _build(skull: Skull, row: int, place: Place, painted: Array, gloss: Array) -
 
 
 def _lay_face(layers: Layers, skull: Skull, row: int, painted: Array, gloss: Array) -> None:
-    people, shots = skull.people.row(row), skull.shots.row(row)
-    reach = 1.07 * float(max(people.face_width[0], people.depth[0])) + 0.05
-    tilt = abs(float(np.sin(shots.pitch[0])))
-    part = layers.part(-reach, reach, -1.06 - 0.5 * tilt, 1.06 * float(people.face_length[0]) + 0.6 * tilt)
+    people = skull.people
+    reach = 1.07 * float(max(people.face_width[row], people.depth[row])) + 0.05
+    tilt = abs(float(np.sin(skull.shots.pitch[row])))
+    bottom = 1.06 * float(people.face_length[row]) + 0.6 * tilt
+    part = layers.part(-reach, reach, -1.06 - 0.5 * tilt, bottom)
     hits = skull.hit(row, part)
     red, green, blue, lit = split(skull.look_up(painted, hits.s, hits.y))
     slopes = part.slopes_of(np.asarray(cv2.blur(hits.depth, (3, 3)), np.float32))

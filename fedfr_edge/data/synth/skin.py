@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedfr_edge.data.synth.canvas import Canvas
-from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp
+from fedfr_edge.data.synth.shapes import column, hill, inside, paint, ramp, unit
 from fedfr_edge.data.synth.skull import mouth_corners
 
 
@@ -53,7 +53,7 @@ def _birthmark(canvas: Canvas) -> None:
 
 def _wrinkles(canvas: Canvas) -> None:
     people, s, y = canvas.people, canvas.s, canvas.y
-    old = column(np.clip(people.age - 0.35, 0, 1))
+    old = column(unit(people.age - 0.35))
     raised = 0.6 * old + 0.30 * column(np.maximum(canvas.shots.brow_raise, 0))
     wave = y + 0.03 * s * s
     lines = sum(
@@ -86,7 +86,7 @@ def _scar(canvas: Canvas) -> None:
     across = dy * np.cos(angle) - dx * np.sin(angle) + 0.5 * along * along
     body = inside(half - np.abs(along), 0.05) * strength
     line = body * hill(across, 0, 0.012)
-    paint(canvas.colour, np.clip(canvas.people.skin * 1.35 + 0.05, 0, 1), 0.8 * line)
+    paint(canvas.colour, unit(canvas.people.skin * 1.35 + 0.05), 0.8 * line)
     canvas.colour *= 1 - (0.35 * body * hill(across, 0.024, 0.010))[:, None]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from fedfr_edge.data.synth.identity import Identities
 from fedfr_edge.data.synth.layers import Layers
 from fedfr_edge.data.synth.nuisance import Nuisances
-from fedfr_edge.data.synth.shapes import Array, hill, mix, ramp, sample, split
+from fedfr_edge.data.synth.shapes import Array, hill, mix, ramp, sample, split, unit
 
 TOP = 1.02
 """Height of the crown above the eyes, for a person without hair."""
@@ -210,7 +210,7 @@ class Skull:
                 delta = self.look_up(self.relief[row], s, y)
         extent = np.sqrt(a)
         edge = (extent - np.abs(qx)) * layers.place.scale
-        cover = np.clip(edge + 0.5, 0, 1) * np.clip(w / _LEAST - 1.2, 0, 1)
+        cover = unit(edge + 0.5) * unit(w / _LEAST - 1.2)
         if grow is None and pitch > 0:
             cover *= self._above_jaw(row, layers, pitch)
         depth = (z * wide + layers.qy * math.sin(pitch)) / math.cos(pitch)
@@ -233,7 +233,7 @@ class Skull:
         stretch = math.hypot(math.cos(yaw), math.sin(yaw) * float(self.people.depth[row]) / float(w[0, 0]))
         position = np.abs(layers.qx) * (255 / stretch)
         found = sample(edge.astype(np.float32)[None], position, np.zeros_like(position))
-        return np.clip((found - layers.qy) * layers.place.scale + 0.5, 0, 1)
+        return unit((found - layers.qy) * layers.place.scale + 0.5)
 
     def look_up(self, picture: Array, s: Array, y: Array) -> Array:
         """Read a picture on the surface, (side, side[, c]), at places (h, w): (h, w[, c])."""
