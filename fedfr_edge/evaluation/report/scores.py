@@ -57,6 +57,8 @@ def scores_figure(results: Sequence[PersonalisedResult]) -> Drawing:
             axes.set_title(shown_name(result.name))
             axes.set_xlim(left, right)
             axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.tick_params(labelleft=number == 0)  # the panels share the axis
             axes.set_xlabel("score (cosine)")
             if number == 0:
                 axes.set_ylabel("share of comparisons, %")
