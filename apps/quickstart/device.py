@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedfr_edge.errors import VisionError
 from fedfr_edge.types import Image
 
 from .. import console
@@ -85,7 +86,10 @@ def play(config: QuickstartConfig, places: Places) -> Visit:
     far = _strictest_far(model)
     for name in people:
         paths = photos.save(folder / "enrol" / name, name, "train", ENROLMENT_PHOTOS)
-        steps.command("enrol", photos=(paths[0].parent,), name=name, **common)
+        try:
+            steps.command("enrol", photos=(paths[0].parent,), name=name, **common)
+        except VisionError as error:  # a failure to enrol one person does not end the visit
+            console.out.print(f"{name} is not enrolled: {error}")
 
     attempts, rests_on = [], ""
     tries = [(name, True, ATTEMPTS_EACH) for name in people] + [(name, False, 1) for name in strangers]
