@@ -11,10 +11,12 @@ from rich.progress import Progress as Bars
 
 from fedfr_edge.types import Progress
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-"""Results go here (standard output); progress and remarks go to :data:`log`."""
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Results go here (standard output); progress and remarks go to :data:`log`.
 
-log = Console(stderr=True, highlight=False, markup=False)
+Both print texts as they are: a name or a path may hold what looks like markup."""
+
+log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import Literal
 import click
 import numpy as np
 import numpy.typing as npt
-from rich.text import Text
 
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
 from fedfr_edge.recognition.encoder import OnnxEncoder
@@ -32,13 +31,13 @@ KeyKind = Literal["file", "passphrase", "keyring"]
 
 
 def say(text: str) -> None:
-    """Print a result line as it is: a name may hold what looks like markup."""
-    console.out.print(Text(text))
+    """Print a result line."""
+    console.out.print(text)
 
 
 def remark(text: str) -> None:
     """Print a remark to standard error."""
-    console.log.print(Text(text), soft_wrap=True)
+    console.log.print(text, soft_wrap=True)
 
 
 def open_encoder(model: Path, provider: Literal["cpu", "cuda"], threads: int | None) -> OnnxEncoder:

@@ -153,14 +153,12 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
     from fedfr_edge.recognition.manifest import far_key
 
     manifest = report.manifest
-    out.print(
-        f"{report.path}: {manifest.name}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s", markup=False
-    )
+    out.print(f"{report.path}: {manifest.name}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s")
     out.print(
         f"against torch, {report.faces_compared} faces: largest difference {report.max_abs_difference:.1e}, "
         f"lowest cosine {report.lowest_cosine:.7f}"
     )
-    out.print(f"training data: {manifest.training_data_licence}", markup=False)
+    out.print(f"training data: {manifest.training_data_licence}")
     if calibration is None:
         log.print("not calibrated: enrol and login will need --threshold")
         return
@@ -169,7 +167,7 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
             f"threshold {record.threshold:.4f} at FAR {far_key(record.far)} "
             f"({record.false_accepts} of {record.non_mated} comparisons)"
         )
-    out.print(f"impostors: {report.thresholds[0].source}", markup=False)
+    out.print(f"impostors: {report.thresholds[0].source}")
     if calibration.identities_seen:
         log.print(
             "the model was trained on these impostors, which it keeps further apart than strangers: more "

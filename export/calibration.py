@@ -80,9 +80,10 @@ def choose_faces(
         whose = f"public {whose}, split seed {split.seed}"
     trained = _trained_on(metadata or {}, store)
     if trained:
-        seen_rows = np.isin(store.labels[rows], [store.identities.index(name) for name in trained])
-        if len(np.unique(store.labels[rows[~seen_rows]])) >= 2:
-            rows = rows[~seen_rows]
+        unseen = np.array([name not in trained for name in store.identities], dtype=bool)
+        others = rows[unseen[store.labels[rows]]]
+        if len(np.unique(store.labels[others])) >= 2:
+            rows = others
     drawn = ""
     if len(rows) > limit:
         drawn = f" drawn from {len(rows)} with seed {seed}"

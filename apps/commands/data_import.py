@@ -84,7 +84,7 @@ def run(config: ImportConfig) -> None:
         lines.append("no licence is recorded: state one with --licence before you pass on what comes of this")
     lines.append(f"digest {store.digest}")
     for line in lines:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def _reader(config: ImportConfig) -> FaceReader:

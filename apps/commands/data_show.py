@@ -56,7 +56,7 @@ def run(config: ShowConfig) -> None:
         if config.sheet is not None:
             lines.append(f"contact sheet: {_write_sheet(store, config)}")
     for line in lines:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def store_lines(store: FaceStore) -> list[str]:

@@ -59,9 +59,9 @@ def run(config: SplitConfig) -> None:
     )
     split.save(config.out)
     save_config(config, "data.split", config.out.with_suffix(".toml"))
-    out.print(f"split written to {config.out}", markup=False)
+    out.print(f"split written to {config.out}")
     for line in split_lines(split):
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def _read_list(file: Path | None) -> list[str] | None:

@@ -61,7 +61,7 @@ def run(config: SynthConfig) -> int:
     from fedfr_edge.apps.console import out
 
     for line in lines:
-        out.print(line, markup=False)
+        out.print(line)
     return 0 if passed else 1
 
 

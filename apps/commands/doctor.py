@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.text import Text
-
 from fedfr_edge.cli import Command
 from fedfr_edge.config import as_dict, option
 
@@ -48,7 +46,7 @@ def run(config: DoctorConfig) -> int:
     )
 
     def say(text: str) -> None:
-        console.out.print(Text(text))
+        console.out.print(text)
 
     width = max(len(check.name) for check in checks)
     for check in checks:

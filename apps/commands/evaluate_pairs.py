@@ -81,7 +81,7 @@ def run(config: EvaluatePairsConfig) -> None:
     save_config(config, SECTION, config.out / "pairs.toml")
     print_table(table)
     _name_missing(results[0])
-    console.out.print(f"written to {config.out}", markup=False)
+    console.out.print(f"written to {config.out}")
 
 
 def _name_missing(result: PairsResult) -> None:

@@ -110,7 +110,7 @@ def run(config: EvaluatePersonalisedConfig) -> None:
     results = evaluate(config)
     for reading in dict.fromkeys(result.reading for result in results):
         print_table(comparison_table([result for result in results if result.reading == reading]))
-    console.out.print(f"written to {config.out}", markup=False)
+    console.out.print(f"written to {config.out}")
 
 
 def _open_models(
@@ -161,9 +161,7 @@ def _open_models(
         sources += found
         late = [source.client for source in found if latest is not None and source.round != latest]
         if late:
-            console.log.print(
-                f"remark: {', '.join(map(str, late))} took no part in round {latest}", markup=False
-            )
+            console.log.print(f"remark: {', '.join(map(str, late))} took no part in round {latest}")
     return rows, sources
 
 

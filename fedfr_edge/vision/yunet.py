@@ -12,8 +12,8 @@ import numpy as np
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
-from fedfr_edge.vision.refine import Canvas, refine
-from fedfr_edge.vision.working import WorkingSize, at_working_size
+from fedfr_edge.vision.refine import Canvas, look_twice
+from fedfr_edge.vision.working import WorkingSize
 
 
 class YuNet:
@@ -56,11 +56,7 @@ class YuNet:
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""
-        worked = at_working_size(image, self._working)
-        faces = [worked.in_photograph(face) for face in self._find(worked.pixels)]
-        if self._second_look is None:
-            return faces
-        return refine(image, faces, self._find, self._second_look)
+        return look_twice(image, self._find, self._working, self._second_look)
 
     def _find(self, pixels: Image) -> list[Face]:
         height, width = pixels.shape[:2]
