@@ -14,17 +14,29 @@ from fedfr_edge.errors import NonFiniteError, TrainingError
 from fedfr_edge.train.backbones.backbone import Backbone, build_backbone
 from fedfr_edge.train.checkpoint import GlobalModel, tensors_sha256
 from fedfr_edge.train.config import TrainConfig
-from fedfr_edge.train.embed import as_tensor, embed, embed_blocks
-from fedfr_edge.train.images import ImageRows, ImageSource
+from fedfr_edge.train.embed import embed, embed_blocks
+from fedfr_edge.train.images import ImageRows, ImageSource, JoinedImages
 from fedfr_edge.train.local_model import LocalModel, first_private
-from fedfr_edge.train.local_training import train_locally
+from fedfr_edge.train.local_training import draw_epochs, train_locally
 from fedfr_edge.train.mining import HardNegatives, SharedEmbeddings, mine
-from fedfr_edge.train.pool import Pool, embed_views
+from fedfr_edge.train.pool import Pool, PoolImages, embed_views, views_of
+from fedfr_edge.train.precision import require_fit
 from fedfr_edge.train.private import PrivateState
 from fedfr_edge.train.seeds import RoundSeed
 from fedfr_edge.types import Labels, Progress, no_progress
 
-METRICS = ("images", "hard_negatives", "loss", "loss_cos", "loss_con", "loss_bce", "seconds", "steps")
+METRICS = (
+    "images",
+    "hard_negatives",
+    "loss",
+    "loss_cos",
+    "loss_con",
+    "loss_bce",
+    "loss_branch",
+    "loss_kd",
+    "seconds",
+    "steps",
+)
 """All that a client may say about its round besides Θ and Φ."""
 
 
@@ -57,11 +69,13 @@ class ClientUpdate:
         backbone: state dict of Θ_l, on the CPU.
         global_proxies: Φ, float32 (Kg, d).
         images: N_l.
+        local_proxies: W, float32 (Kl, d), in the one method that shares it (FedFace); otherwise None.
     """
 
     backbone: dict[str, Tensor]
     global_proxies: Tensor
     images: int
+    local_proxies: Tensor | None = None
 
 
 def client_round(
@@ -71,56 +85,70 @@ def client_round(
     config: TrainConfig,
     rng: RoundSeed,
     progress: Progress = no_progress,
-) -> tuple[PrivateState, ClientUpdate, dict[str, float]]:
-    """One round of one client: mine D_HN, train by Eq. 7, give back what stays and what leaves.
+) -> tuple[PrivateState, ClientUpdate | None, dict[str, float]]:
+    """One round of one client: find its public images, train by Eq. 7, give back what stays and what leaves.
 
     Pure: no argument is changed, and equal arguments give equal bits on one kind of CPU.
 
     Args:
         private: what this client kept of its newest earlier round; None before its first.
-        global_model: Θ_g^t and Φ^t.
+        global_model: Θ_g^t and Φ^t. Where ``config.public`` is "none", Φ is handed back as it came.
         data: D_l and D_g.
         config: hyper-parameters.
         rng: names the round (from 1) and the client, and seeds all chance.
-        progress: told after each block of mining and after each step.
+        progress: told after each block of mining, each step and each epoch.
 
     Returns:
         ``(private, update, metrics)``. ``private`` holds W, Π, Ω, b and Θ_l after training;
-        ``update`` holds Θ_l and Φ. ``metrics`` (names: :data:`METRICS`): ``images`` is N_l,
-        ``hard_negatives`` |D_HN|, ``loss…`` the means over all images of all steps, ``loss`` their
+        ``update`` holds Θ_l and Φ, and is None in a second stage, which ends at the client.
+        ``metrics`` (names: :data:`METRICS`): ``images`` is N_l, ``hard_negatives`` the number of
+        public images in the pool, ``loss…`` the means over all images of all steps, ``loss`` their
         sum by Eq. 7; a term that is switched off is left out.
 
     Raises:
         TrainingError: data, private state and model do not fit together.
+        ConfigError: a precision that the device is not made for.
         NonFiniteError: a loss or a parameter became NaN or infinite; names client, step and term.
     """
     started = time.perf_counter()
     config = config.resolved()
-    classes = _check(private, global_model, data)
+    classes = _check(private, global_model, data, config)
     device = torch.device(config.device)
+    require_fit(config.precision, device)
     who = f"{data.client}, round {rng.round}"
+    terms = config.terms_of(rng.round)
+    federated = config.stage_of(rng.round) == "federated"
+    public = config.public if federated else "none"  # a second stage is about D_l alone
 
     # Θ_g, frozen: embeddings of D_l, and of those public faces that it takes for local ones.
     net = global_model.build(device)
+    net.precision = config.precision
     local = embed(net, data.images, batch=config.embed_batch, device=device)
-    hard = _mine(net, global_model, data, local, config, progress, who)
+    known: Tensor | None = local
+    rows = np.arange(len(data.public_images) if public == "all" else 0)
+    if public == "mined":
+        hard = _mine(net, global_model, data, local, config, progress, who)
+        rows, known = hard.rows, torch.cat([local, hard.embeddings])
+    elif public == "all":
+        known = None
 
-    negatives = ImageRows(data.public_images, hard.rows)
-    images = torch.cat([as_tensor(source, slice(None), device) for source in (data.images, negatives)])
-    labels = np.concatenate([data.labels, classes + data.public_labels[hard.rows]])
-    pool = Pool(images, torch.from_numpy(labels).to(device))
-    previous = _previous(private, global_model, config, rng) if config.alpha_con > 0 else None
+    source = JoinedImages([data.images, ImageRows(data.public_images, rows)])
+    labels = torch.from_numpy(np.concatenate([data.labels, classes + data.public_labels[rows]]))
+    pool = Pool(PoolImages(source, device, budget=config.image_budget * 2**30), labels.to(device))
+    epochs = draw_epochs(len(labels), config, rng)
+    previous = _previous(private, global_model, config, rng) if "loss_con" in terms else None
+    if previous is not None or "loss_kd" in terms:
+        shown = views_of(epochs, len(labels))
+        pool.anchors = (embed_views(net, pool.images, shown, batch=config.embed_batch, known=known),)
     if previous is not None:
-        pool.anchors = (
-            embed_views(net, images, batch=config.embed_batch, unflipped=torch.cat([local, hard.embeddings])),
-            embed_views(previous.to(device), images, batch=config.embed_batch),
-        )
+        previous.to(device).precision = config.precision
+        pool.anchors += (embed_views(previous, pool.images, shown, batch=config.embed_batch),)
     del net, previous
 
     if private is None:
         private = first_private(classes, local, pool.labels[: len(local)], global_model, config, rng)
-    model = LocalModel(global_model, private, device)
-    log = train_locally(model, pool, config, rng, progress, who)
+    model = LocalModel(global_model, private, config, device)
+    log = train_locally(model, pool, epochs, terms, progress, who)
 
     new_private = model.private_state(rng.round)
     phi = model.global_proxies.detach().to("cpu", copy=True)
@@ -129,15 +157,16 @@ def client_round(
         backbone={name: tensor.clone() for name, tensor in new_private.backbone.items()},
         global_proxies=phi,
         images=len(data.images),
+        local_proxies=new_private.local_proxies.clone() if config.shares_proxies else None,
     )
     metrics = {
         "images": float(len(data.images)),
-        "hard_negatives": float(len(hard.rows)),
+        "hard_negatives": float(len(rows)),
         **log.means(),
         "steps": float(log.step),
         "seconds": time.perf_counter() - started,
     }
-    return new_private, update, metrics
+    return new_private, update if federated else None, metrics
 
 
 def _mine(
@@ -175,7 +204,9 @@ def _previous(
     return None
 
 
-def _check(private: PrivateState | None, global_model: GlobalModel, data: ClientData) -> int:
+def _check(
+    private: PrivateState | None, global_model: GlobalModel, data: ClientData, config: TrainConfig
+) -> int:
     """Kl, after making sure that everything fits together."""
     if len(data.images) == 0 or len(data.images) != len(data.labels):
         raise TrainingError(
@@ -195,7 +226,9 @@ def _check(private: PrivateState | None, global_model: GlobalModel, data: Client
             f"{data.client} has {len(data.public_images)} public images and {len(data.public_labels)} public "
             "labels; check the public store"
         )
-    if len(data.public_labels) and not 0 <= data.public_labels.min() <= data.public_labels.max() < proxies:
+    # Where no public face is used, the model comes without Φ, and none of them belongs to a row of it.
+    used = config.uses_public and len(data.public_labels)
+    if used and not 0 <= data.public_labels.min() <= data.public_labels.max() < proxies:
         raise TrainingError(
             f"public labels reach from {data.public_labels.min()} to {data.public_labels.max()}, but the "
             f"model has {proxies} public identities; use the public set that the model was pre-trained on"

@@ -39,15 +39,54 @@ PROFILES: dict[str, dict[str, Any]] = {
 """What each profile puts in place of a setting that nobody set. The paper names SGD, its rate and
 its weight decay, and no momentum: plain SGD is the literal reading of it."""
 
+Method = Literal[
+    "fedavg",
+    "shared",
+    "hard-negatives",
+    "contrastive",
+    "fedfr",
+    "branch-cosface",
+    "fine-tune",
+    "kd",
+    "fedface",
+    "central",
+]
+"""The systems that the paper measures; :data:`METHODS` says how they differ."""
+
+_PLAIN: dict[str, Any] = {"public": "none", "branch": "none", "alpha_con": 0.0, "second_stage": "none"}
+_MINED = _PLAIN | {"public": "mined"}
+
+METHODS: dict[str, dict[str, Any]] = {
+    # Table 1, row by row
+    "fedavg": _PLAIN,
+    "shared": _PLAIN | {"public": "all"},
+    "hard-negatives": _MINED,
+    "contrastive": _MINED | {"alpha_con": 5.0},
+    "fedfr": _MINED | {"alpha_con": 5.0, "branch": "binary"},
+    "central": _PLAIN | {"public": "all"},
+    # Table 2: other ways to a personal model, from the same generic one
+    "branch-cosface": _MINED | {"alpha_con": 5.0, "branch": "cosface"},
+    "fine-tune": _MINED | {"alpha_con": 5.0, "second_stage": "fine-tune"},
+    "kd": _MINED | {"alpha_con": 5.0, "second_stage": "kd"},
+    # Figure 4
+    "fedface": _PLAIN,
+}
+"""What each method puts in place of a setting that nobody set. ``central`` is the same training as
+``shared``, of one client that holds everybody's images; ``fedface`` also lets W travel."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Hyper-parameters of ClientTraining (Algorithm 1) and of the average after it.
 
-    Settings that are ``None`` (``epochs``: empty) are filled in by ``profile``; :meth:`resolved`
-    does that. A weight α of 0 switches a loss off, with its work.
+    Settings that are ``None`` (``epochs``: empty) are filled in by ``method`` and ``profile``;
+    :meth:`resolved` does that. A weight α of 0 switches a loss off, with its work.
     """
 
+    method: Method = option(
+        "fedfr",
+        help="what is trained: the paper's FedFR, a part of it, or a method that it is compared with",
+    )
     profile: Literal["paper", "reference"] = option(
         "paper", help="follow the paper, or the authors' code where it departs from the paper"
     )
@@ -69,8 +108,18 @@ class TrainConfig:
     flip: bool = option(True, help="flip training images left to right at random")
 
     alpha_cos: float = option(1.0, help="weight α1 of CosFace (Eq. 3) in Eq. 7", low=0)
-    alpha_con: float = option(5.0, help="weight α2 of the contrastive loss (Eq. 5)", low=0)
-    alpha_bce: float = option(10.0, help="weight α3 of decoupled feature customization (Eq. 6)", low=0)
+    alpha_con: float | None = option(
+        None, help="weight α2 of the contrastive loss (Eq. 5); 5 in methods that have it, otherwise 0", low=0
+    )
+    alpha_bce: float | None = option(
+        None, help="weight α3 of the branch's loss (Eq. 6); 10 for binary, 1 for cosface", low=0
+    )
+    public: Literal["none", "all", "mined"] | None = option(
+        None, help="public images to train on: none, all, or the hard negatives; the method's if not given"
+    )
+    branch: Literal["none", "binary", "cosface"] | None = option(
+        None, help="loss behind Π: none, binary (Eq. 6) or CosFace (Table 2); the method's if not given"
+    )
     scale: float = option(30.0, help="CosFace scale s", low=0)
     margin: float = option(0.4, help="CosFace margin m", low=0, high=2)
     temperature: float = option(0.5, help="temperature τ of Eq. 5", low=1e-6)
@@ -80,6 +129,23 @@ class TrainConfig:
     bce_power: float = option(3.0, help="exponent t' of g in Eq. 6", low=1e-6)
     mining_threshold: float = option(
         0.4, help="t_HN: public images whose cosine with a local one exceeds it are hard negatives"
+    )
+
+    second_stage: Literal["none", "fine-tune", "kd"] | None = option(
+        None, help="what each client does with the last Θ_g, on its own images; the method's if not given"
+    )
+    second_epochs: int = option(4, help="local epochs of the second stage", low=1)
+    kd_weight: float = option(1.0, help="weight of kd's divergence from the global model's logits", low=0)
+    kd_temperature: float = option(2.0, help="temperature of kd's logits", low=1e-6)
+    positive_margin: float = option(
+        0.9, help="cosine from which FedFace's positive-cosine loss is 0; used where only one class is known"
+    )
+    spread_margin: float = option(0.7, help="FedFace: cosine that proxies of two people should not exceed")
+    spread_rate: float = option(0.1, help="FedFace: the server's step against closer ones", low=0)
+    spread_steps: int = option(5, help="FedFace: how many such steps a round", low=1)
+
+    participation: float = option(
+        1.0, help="share of the clients that is drawn for each round", low=1e-9, high=1
     )
 
     local_proxies: Literal["means", "normal"] = option(
@@ -97,30 +163,84 @@ class TrainConfig:
     )
 
     device: str = option("cpu", help="torch device: cpu, cuda, cuda:1, …")
+    precision: Literal["float32", "bf16", "fp16"] = option(
+        "float32", help="of the backbone on a GPU (autocast); losses are always float32"
+    )
     threads: int = option(1, help="torch threads on the CPU", low=1)
     embed_batch: int = option(256, help="images embedded at a time", low=1)
+    image_budget: float = option(
+        4.0, help="GiB of a round's images held on the device; more are read step by step", low=0
+    )
 
     def resolved(self) -> TrainConfig:
-        """These settings with the profile's values where none was given; resolving twice is harmless.
+        """These settings with the method's and the profile's values where none was given.
+
+        Resolving twice is harmless.
 
         Raises:
-            ConfigError: all three losses are switched off.
+            ConfigError: all three losses are switched off, or settings contradict each other.
         """
-        if self.alpha_cos == self.alpha_con == self.alpha_bce == 0:
+        missing = {
+            name: value
+            for name, value in (PROFILES[self.profile] | METHODS[self.method]).items()
+            if getattr(self, name) is None or getattr(self, name) == ()
+        }
+        settings = dataclasses.replace(self, **missing)
+        if settings.alpha_bce is None:
+            weight = {"none": 0.0, "binary": 10.0, "cosface": 1.0}[settings.branch or "none"]
+            settings = dataclasses.replace(settings, alpha_bce=weight)
+        if settings.branch == "none" and settings.alpha_bce:
+            raise ConfigError(
+                f"alpha_bce is {settings.alpha_bce:g}, but method {self.method} has no branch; "
+                "set branch to binary or cosface, or leave alpha_bce out"
+            )
+        if settings.alpha_cos == settings.alpha_con == settings.alpha_bce == 0:
             raise ConfigError(
                 "alpha_cos, alpha_con and alpha_bce are all 0: nothing would be learned; set one"
             )
-        missing = {
-            name: value
-            for name, value in PROFILES[self.profile].items()
-            if getattr(self, name) is None or getattr(self, name) == ()
-        }
-        return dataclasses.replace(self, **missing)
+        return settings
+
+    @property
+    def uses_public(self) -> bool:
+        """Whether D_g and Φ take part; otherwise only Θ travels."""
+        return self.resolved().public != "none"
+
+    @property
+    def shares_proxies(self) -> bool:
+        """Whether W leaves the client (FedFace)."""
+        return self.method == "fedface"
+
+    @property
+    def last_round(self) -> int:
+        """Number of the last round; a second stage is one round more, in which Θ_g does not change."""
+        settings = self.resolved()
+        return (settings.rounds or 0) + (settings.second_stage != "none")
+
+    def stage_of(self, round: int) -> Literal["federated", "fine-tune", "kd"]:
+        """What clients do in a round (from 1)."""
+        settings = self.resolved()
+        if settings.second_stage in ("fine-tune", "kd") and round == settings.last_round:
+            return settings.second_stage
+        return "federated"
+
+    def terms_of(self, round: int) -> dict[str, float]:
+        """The terms of the loss in a round (from 1) and their weights; those of weight 0 are left out."""
+        settings = self.resolved()
+        stage = settings.stage_of(round)
+        branch = "loss_branch" if settings.branch == "cosface" else "loss_bce"
+        weights = {"loss_cos": settings.alpha_cos}
+        if stage == "federated":
+            weights |= {"loss_con": settings.alpha_con or 0.0, branch: settings.alpha_bce or 0.0}
+        elif stage == "kd":
+            weights["loss_kd"] = settings.kd_weight
+        return {name: weight for name, weight in weights.items() if weight > 0}
 
     def epochs_of(self, round: int) -> int:
         """Local epochs of a round (from 1)."""
-        epochs = self.resolved().epochs
-        return epochs[min(round, len(epochs)) - 1]
+        settings = self.resolved()
+        if settings.stage_of(round) != "federated":
+            return settings.second_epochs
+        return settings.epochs[min(round, len(settings.epochs)) - 1]
 
     def weight_of(self, metrics: dict[str, float]) -> float:
         """A client's weight in the average (Eq. 2 and 4), from the metrics of its update."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -14,16 +15,36 @@ from fedfr_edge.train.images import ImageSource, Rows
 from fedfr_edge.types import Progress, no_progress
 
 
-def as_tensor(images: ImageSource | Tensor, rows: Rows, device: torch.device) -> Tensor:
+class DeviceImages(Protocol):
+    """Images that come as tensors already: uint8 (n, 112, 112, 3) by row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Rows, /) -> Tensor: ...
+
+
+Images: TypeAlias = "ImageSource | DeviceImages | Tensor"
+"""uint8 (n, 112, 112, 3) RGB, wherever they lie."""
+
+
+def as_tensor(images: Images, rows: Rows, device: torch.device) -> Tensor:
     """Rows of ``images`` as a uint8 tensor (n, 112, 112, 3) on ``device``."""
     if isinstance(images, Tensor):
         return images[torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows].to(device)
+    block = images[rows]
+    if isinstance(block, Tensor):
+        return block.to(device)
     # A copy: a memory map is read-only, which torch would warn about.
-    return torch.from_numpy(np.array(images[rows], dtype=np.uint8)).to(device)
+    return torch.from_numpy(np.array(block, dtype=np.uint8)).to(device)
 
 
 def embed_blocks(
-    net: Backbone, images: ImageSource | Tensor, *, batch: int, device: torch.device, flip: bool = False
+    net: Backbone,
+    images: Images,
+    *,
+    batch: int,
+    device: torch.device,
+    flip: bool = False,
 ) -> Iterator[Tensor]:
     """Unit embeddings, float32 (≤ batch, d) on ``device``, block after block in the images' order.
 
@@ -44,7 +65,7 @@ def embed_blocks(
 
 def embed(
     net: Backbone,
-    images: ImageSource | Tensor,
+    images: Images,
     *,
     batch: int,
     device: torch.device,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,56 +22,92 @@ class LocalModel(nn.Module):
     Args:
         global_model: Θ_g and Φ, where the round starts from.
         private: W, Π, Ω and b; its Θ_l is not used.
+        config: resolved hyper-parameters; without public images Φ is no part of the classifier.
         device: where to train.
     """
 
-    def __init__(self, global_model: GlobalModel, private: PrivateState, device: torch.device) -> None:
+    def __init__(
+        self, global_model: GlobalModel, private: PrivateState, config: TrainConfig, device: torch.device
+    ) -> None:
         super().__init__()
+        self.config = config
         self.backbone: Backbone = global_model.build(device).requires_grad_(True)
+        self.backbone.precision = config.precision
         self.global_proxies = _parameter(global_model.global_proxies, device)
         self.local_proxies = _parameter(private.local_proxies, device)
         self.transform_weight = _parameter(private.transform_weight, device)
         self.transform_bias = _parameter(private.transform_bias, device)
         self.binary_proxies = _parameter(private.binary_proxies, device)
         self.binary_bias = _parameter(private.binary_bias, device)
+        # What a frozen teacher (KD) compares its embeddings with.
+        self.first_proxies = F.normalize(self.proxies().detach()).T
         self.train()
+
+    def proxies(self) -> Tensor:
+        """The classifier's columns: [W ; Φ], or W alone where no public images are used; (K, d)."""
+        if not self.config.uses_public:
+            return self.local_proxies
+        return torch.cat([self.local_proxies, self.global_proxies])
 
     def losses(
         self,
         faces: Tensor,
         labels: Tensor,
-        anchors: tuple[Tensor, Tensor] | None,
-        config: TrainConfig,
+        anchors: tuple[Tensor, ...],
+        terms: Collection[str],
     ) -> dict[str, Tensor]:
-        """The terms of Eq. 7 that are switched on, by name: ``loss_cos``, ``loss_con``, ``loss_bce``.
+        """The named terms of the loss, as scalars.
+
+        ============  ==========================================================================
+        loss_cos      CosFace over the columns (Eq. 3); over one column the positive-cosine loss
+        loss_con      contrastive (Eq. 5); the constant log 2 where Θ_l^{t−1} is Θ_g
+        loss_bce      the branch's binary problems (Eq. 6)
+        loss_branch   the branch's multi-class CosFace over the local identities (Table 2)
+        loss_kd       divergence from the global model's logits (Table 2)
+        ============  ==========================================================================
 
         Args:
             faces: float32 (n, 3, 112, 112), see ``normalise``.
             labels: int64 (n,): local identities from 0, then the rows of Φ after them.
-            anchors: unit embeddings (n, d) of these faces under Θ_g and under the client's previous
-                Θ_l; None leaves the contrastive loss out.
-            config: weights, scales and margins.
+            anchors: unit embeddings (n, d) of these faces under Θ_g, and then under the client's
+                previous Θ_l, as far as the terms need them.
+            terms: which ones.
         """
+        config, found = self.config, dict[str, Tensor]()
         embeddings = self.backbone(faces)
-        terms: dict[str, Tensor] = {}
-        if config.alpha_cos > 0:
-            proxies = torch.cat([self.local_proxies, self.global_proxies])
-            cosine = losses.cosines(embeddings, proxies)
-            terms["loss_cos"] = losses.cosface(cosine, labels, scale=config.scale, margin=config.margin)
-        if config.alpha_con > 0 and anchors is not None:
-            terms["loss_con"] = losses.contrastive(embeddings, *anchors, temperature=config.temperature)
-        if config.alpha_bce > 0:
+        if "loss_cos" in terms or "loss_kd" in terms:
+            cosine = losses.cosines(embeddings, self.proxies())
+            if cosine.shape[1] == 1:
+                found["loss_cos"] = losses.positive_cosine(cosine[:, 0], margin=config.positive_margin)
+            else:
+                found["loss_cos"] = losses.cosface(cosine, labels, scale=config.scale, margin=config.margin)
+            if "loss_kd" in terms:
+                teacher = config.scale * (anchors[0] @ self.first_proxies)
+                found["loss_kd"] = losses.distillation(
+                    config.scale * cosine, teacher, temperature=config.kd_temperature
+                )
+        if "loss_con" in terms and len(anchors) == 2:
+            found["loss_con"] = losses.contrastive(embeddings, *anchors, temperature=config.temperature)
+        elif "loss_con" in terms:
+            found["loss_con"] = torch.tensor(losses.CONSTANT_CONTRASTIVE, device=faces.device)
+        if "loss_bce" in terms or "loss_branch" in terms:
             transformed = F.linear(embeddings, self.transform_weight, self.transform_bias)
-            terms["loss_bce"] = losses.customization(
-                losses.cosines(transformed, self.binary_proxies),
-                self.binary_bias,
-                labels,
-                scale=config.bce_scale,
-                margin=config.bce_margin,
-                positive=config.bce_positive,
-                power=config.bce_power,
-            )
-        return terms
+            cosine = losses.cosines(transformed, self.binary_proxies)
+            if "loss_branch" in terms:
+                found["loss_branch"] = losses.cosface_of_known(
+                    cosine, labels, scale=config.scale, margin=config.margin
+                )
+            else:
+                found["loss_bce"] = losses.customization(
+                    cosine,
+                    self.binary_bias,
+                    labels,
+                    scale=config.bce_scale,
+                    margin=config.bce_margin,
+                    positive=config.bce_positive,
+                    power=config.bce_power,
+                )
+        return {name: found[name] for name in terms}
 
     def private_state(self, round: int) -> PrivateState:
         """Copies on the CPU of all that the client keeps, as the end of ``round``."""

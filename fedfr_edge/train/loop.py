@@ -6,14 +6,17 @@ tests hold that both give equal bits.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientData, client_round
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.exchange import clients_asked, model_after_round, model_for_clients
 from fedfr_edge.train.private import PrivateState
 from fedfr_edge.train.seeds import RoundSeed
+from fedfr_edge.train.spread_out import spread_out
 from fedfr_edge.types import Progress, no_progress
 
 
@@ -30,7 +33,7 @@ def run_rounds(
 
     Args:
         global_model: Θ_g and Φ to start from; not changed.
-        clients: data by client id; all of them take part in each round, in sorted order.
+        clients: data by client id; the round's share of them takes part, in sorted order.
         config: hyper-parameters.
         seed: the run's seed.
         rounds: how many rounds to run.
@@ -38,20 +41,36 @@ def run_rounds(
         progress: as for :func:`client_round`.
 
     Returns:
-        The new global model, the private states, and for each round the metrics by client.
+        The new global model, the private states, and for each round the metrics by client. With FedFace,
+        whose server spreads W out after each round, the states hold W as it is then.
     """
     config = config.resolved()
     states = dict(states or {})
     metrics: list[dict[str, dict[str, float]]] = []
-    for _ in range(rounds):
+    for number in range(global_model.round + 1, global_model.round + 1 + rounds):
         mean = WeightedMean(average_global_proxies=bool(config.average_global_proxies))
+        sent = model_for_clients(global_model, config)
         metrics.append({})
-        for client in sorted(clients):
-            rng = RoundSeed(seed, global_model.round + 1, client)
+        for client in clients_asked(clients, config, seed, number):
             states[client], update, numbers = client_round(
-                states.get(client), global_model, clients[client], config, rng, progress
+                states.get(client), sent, clients[client], config, RoundSeed(seed, number, client), progress
             )
-            mean.add(update, config.weight_of(numbers))
+            if update is not None:
+                mean.add(update, config.weight_of(numbers))
             metrics[-1][client] = numbers
-        global_model = mean.result(global_model)
+        global_model = model_after_round(global_model, mean, config)
+        if config.shares_proxies:
+            states |= _spread(states, config)
     return global_model, states, metrics
+
+
+def _spread(states: Mapping[str, PrivateState], config: TrainConfig) -> dict[str, PrivateState]:
+    spread = spread_out(
+        {client: state.local_proxies for client, state in states.items()},
+        margin=config.spread_margin,
+        rate=config.spread_rate,
+        steps=config.spread_steps,
+    )
+    return {
+        client: dataclasses.replace(state, local_proxies=spread[client]) for client, state in states.items()
+    }

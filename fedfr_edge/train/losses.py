@@ -35,6 +35,49 @@ def cosface(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> T
     return F.cross_entropy(scale * (cosine - margin * target), labels)
 
 
+def cosface_of_known(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
+    """CosFace over the images whose class is one of the columns; the mean over those, 0 if there are none.
+
+    The multi-class loss of Table 2 behind Π: hard negatives (labels of K or more) have no column there.
+    """
+    known = labels < cosine.shape[1]
+    # Every row is computed and the unknown ones weigh nothing: to pick rows would wait for the device.
+    own = torch.where(known, labels, 0)
+    target = F.one_hot(own, cosine.shape[1]).to(cosine.dtype)
+    each = F.cross_entropy(scale * (cosine - margin * target), own, reduction="none")
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+def positive_cosine(cosine: Tensor, *, margin: float) -> Tensor:
+    """FedFace's loss for a client that knows one class: mean of max(0, margin − cosθ_y)².
+
+    A softmax over one class is constant; this pulls an image to its proxy and knows no others
+    (Aggarwal et al., IJCB 2021, after Yu et al., ICML 2020; margin 0.9 there).
+
+    Args:
+        cosine: cosθ_y of each image with its own proxy, (n,).
+        margin: the cosine that is close enough.
+    """
+    return (margin - cosine).clamp_min(0).square().mean()
+
+
+def distillation(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """Mean over the batch of T²·KL( softmax(teacher/T) ‖ softmax(student/T) ), Hinton et al. 2015.
+
+    Args:
+        student: logits (n, K) of the model in training.
+        teacher: logits (n, K) of the frozen one.
+        temperature: T; T² keeps the gradient's size the same for every T.
+    """
+    divergence = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return temperature**2 * divergence
+
+
 def contrastive(embeddings: Tensor, f_global: Tensor, f_previous: Tensor, *, temperature: float) -> Tensor:
     """Contrastive loss, Eq. 5: −log( e^{sim(f, f_glob)/τ} / (e^{sim(f, f_glob)/τ} + e^{sim(f, f_prev)/τ}) ).
 

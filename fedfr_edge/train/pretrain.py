@@ -81,13 +81,18 @@ def pretrain(
     if len(held_out) and validate is None:
         raise ConfigError("validation is set, but nothing measures it; hand a validate function in")
     settings = _settings(public, config)
+    state_file = out / "state.safetensors"
     if (out / "model.safetensors").exists():
         model = load_global(out / "model.safetensors")
         require_same(json.loads(model.metadata.get(_SETTINGS, "{}")), settings, out / "model.safetensors")
+        state_file.unlink(missing_ok=True)  # a kill came just before
         return model
-    state_file = out / "state.safetensors"
     state = PretrainState.load(state_file, settings) if state_file.exists() else PretrainState()
+    for left in out.glob(".*.tmp"):  # of a process that was killed while writing
+        left.unlink()
     save_config(config, SECTION, out / "pretrain.toml")
+    if state.history:  # a kill may have come between the state and these
+        _write_metrics(out, state)
     for record in state.history:
         on_epoch(record)
 
@@ -159,7 +164,7 @@ def pretrain(
         record["seconds"] = time.perf_counter() - started
         _note(state, record, net, proxies, optimizer, config)
         state.save(state_file, settings)
-        atomic.write_text(out / "metrics.jsonl", "".join(json.dumps(one) + "\n" for one in state.history))
+        _write_metrics(out, state)
         on_epoch(record)
     if state.epochs < config.epochs:
         progress("pre-training", total, total)
@@ -206,6 +211,10 @@ def learning_rate(step: int, total: int, warmup: int, highest: float) -> float:
     if step < warmup:
         return highest * (step + 1) / warmup
     return highest * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+
+
+def _write_metrics(out: Path, state: PretrainState) -> None:
+    atomic.write_text(out / "metrics.jsonl", "".join(json.dumps(one) + "\n" for one in state.history))
 
 
 def _cut(images: int, config: PretrainConfig, epoch: int) -> list[batches.Batch]:

@@ -7,6 +7,8 @@ clients run in one process, in many, or after a kill and a resume.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,3 +52,21 @@ class RoundSeed:
         """A numpy generator for ``stream``, at its start."""
         words = np.frombuffer(self.digest(stream), dtype="<u4")
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(word) for word in words])))
+
+
+def drawn(clients: int, share: float) -> int:
+    """How many of so many clients take part in a round: ``share`` of them, rounded, at least one."""
+    return min(clients, max(1, math.floor(share * clients + 0.5)))
+
+
+def participants(clients: Iterable[str], share: float, seed: int, round: int) -> list[str]:
+    """Who takes part in a round: ``share`` of the clients, at least one, sorted.
+
+    The draw depends on (seed, round) and on the set of clients, so a resumed run draws the same ones.
+    """
+    names = sorted(clients)
+    count = drawn(len(names), share)
+    if count == len(names):
+        return names
+    chosen = RoundSeed(seed, round, "server").numpy("participants").choice(len(names), count, replace=False)
+    return [names[index] for index in sorted(chosen)]

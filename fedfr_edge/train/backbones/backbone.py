@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.train.backbones import iresnet, mobilefacenet, sphereface
 from fedfr_edge.train.backbones.spec import BackboneSpec
+from fedfr_edge.train.precision import DTYPES
 from fedfr_edge.types import FACE_SIZE
 
 
@@ -26,19 +27,26 @@ class Backbone(nn.Module):
     Attributes:
         spec: what was built.
         net: the network, with exactly the published parameter names.
+        precision: in which it computes, ``float32``, ``bf16`` or ``fp16`` (autocast); what comes out is
+            float32 always, and so are the parameters.
     """
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
         self.spec = spec
         self.net = _network(spec)
+        self.precision = "float32"
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (n, 3, 112, 112), RGB in [-1, 1], to float32 (n, dim), **not** normalised."""
         if self.spec.pooling > 1:
             x = F.avg_pool2d(x, self.spec.pooling)
-        out: Tensor = self.net(x)
-        return out
+        if self.precision == "float32":
+            out: Tensor = self.net(x)
+            return out
+        with torch.autocast(x.device.type, DTYPES[self.precision]):
+            out = self.net(x)
+        return out.float()
 
 
 def build_backbone(spec: BackboneSpec, *, seed: int = 0) -> Backbone:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr_edge.train.backbones.prelu import PReLU
 from fedfr_edge.train.backbones.spec import BackboneSpec
 
 BLOCKS = {
@@ -27,7 +28,7 @@ class IBasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(before)
         self.conv1 = nn.Conv2d(before, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
         self.downsample: nn.Sequential | None = None
@@ -51,7 +52,7 @@ class IResNet(nn.Module):
         width = spec.width
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.prelu = nn.PReLU(width)
+        self.prelu = PReLU(width)
         before = width
         for number, blocks in enumerate(BLOCKS[spec.name], start=1):
             channels = width * 2 ** (number - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr_edge.train.backbones.prelu import PReLU
 from fedfr_edge.train.backbones.spec import BackboneSpec
 
 BLOCKS = {
@@ -25,9 +26,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.prelu1 = nn.PReLU(channels)
+        self.prelu1 = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.prelu2 = nn.PReLU(channels)
+        self.prelu2 = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
@@ -45,7 +46,7 @@ class SphereFace(nn.Module):
         for number, (channels, blocks) in enumerate(zip(widths, BLOCKS[spec.name], strict=True), start=1):
             stage = nn.Sequential(
                 nn.Conv2d(before, channels, 3, stride=2, padding=1),
-                nn.PReLU(channels),
+                PReLU(channels),
                 *(ResidualBlock(channels) for _ in range(blocks)),
             )
             self.add_module(f"layer{number}", stage)
