@@ -166,6 +166,9 @@ class TrainConfig:
     precision: Literal["float32", "bf16", "fp16"] = option(
         "float32", help="of the backbone on a GPU (autocast); losses are always float32"
     )
+    compile: bool = option(
+        False, help="train a backbone compiled by torch.compile; for long rounds on a GPU, needs a compiler"
+    )
     threads: int = option(1, help="torch threads on the CPU", low=1)
     embed_batch: int = option(256, help="images embedded at a time", low=1)
     image_budget: float = option(

@@ -33,6 +33,8 @@ class LocalModel(nn.Module):
         self.config = config
         self.backbone: Backbone = global_model.build(device).requires_grad_(True)
         self.backbone.precision = config.precision
+        if config.compile:
+            self.backbone.net.compile()
         self.global_proxies = _parameter(global_model.global_proxies, device)
         self.local_proxies = _parameter(private.local_proxies, device)
         self.transform_weight = _parameter(private.transform_weight, device)

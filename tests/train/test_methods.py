@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -262,6 +263,23 @@ def test_half_precision_computes_the_backbone_only(precision: str, monkeypatch: 
     assert whole is not None
     assert metrics["loss"] == pytest.approx(exact["loss"], rel=0.05)
     assert all(value.dtype == whole.backbone[name].dtype for name, value in update.backbone.items())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it compiles
+def test_a_compiled_backbone_trains_to_the_same_weights() -> None:
+    results = []
+    for compiled in (False, True):
+        settings = config(mining_threshold=-1.0, compile=compiled)
+        _, update, metrics = client_round(None, model(), client(), settings, SEED)
+        assert update is not None
+        results.append((update.backbone, metrics["loss"]))
+    (plain, loss), (fast, fast_loss) = results
+    assert fast_loss == pytest.approx(loss, rel=1e-5)
+    assert plain.keys() == fast.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(fast[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_settings_that_contradict_the_method_are_refused() -> None:
