@@ -17,8 +17,9 @@ _PHI = "global_proxies"
 class WeightedMean:
     """A running weighted mean: Θ ← Σ (N_l/N)·Θ_l and Φ ← Σ (N_l/N)·Φ_l, one update at a time.
 
-    Accumulates in float64, so memory is two models however many clients there are. Floating-point
-    sums depend on their order: the caller adds updates in sorted client order to get equal bits.
+    Accumulates in float64, so memory is two models however many clients there are, and a third in
+    :meth:`result`. Floating-point sums depend on their order: the caller adds updates in sorted client
+    order to get equal bits.
 
     Integer arrays (batch normalisation's counters of steps) have no meaningful mean; the largest
     is taken.
@@ -56,7 +57,8 @@ class WeightedMean:
             }
         for name, tensor in arrays.items():
             if tensor.is_floating_point():
-                self._sums[name].add_(tensor.double(), alpha=weight)
+                # In place, widened as it is read: ``tensor.double()`` would be two models more.
+                self._sums[name].add_(tensor, alpha=weight)
             else:
                 self._sums[name] = torch.maximum(self._sums[name], tensor)
         self.weight += weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def client_round(
         data: D_l and D_g.
         config: hyper-parameters.
         rng: names the round (from 1) and the client, and seeds all chance.
-        progress: told after each block of mining, each step and each epoch.
+        progress: told after each block of embedding and mining, each step and each epoch.
 
     Returns:
         ``(private, update, metrics)``. ``private`` holds W, Π, Ω, b and Θ_l after training;
@@ -123,7 +124,8 @@ def client_round(
     # Θ_g, frozen: embeddings of D_l, and of those public faces that it takes for local ones.
     net = global_model.build(device)
     net.precision = config.precision
-    local = embed(net, data.images, batch=config.embed_batch, device=device)
+    batch = config.embed_batch
+    local = embed(net, data.images, batch=batch, device=device, progress=progress, what=f"embedding {who}")
     known: Tensor | None = local
     rows = np.arange(len(data.public_images) if public == "all" else 0)
     if public == "mined":
@@ -139,10 +141,12 @@ def client_round(
     previous = _previous(private, global_model, config, rng) if "loss_con" in terms else None
     if previous is not None or "loss_kd" in terms:
         shown = views_of(epochs, len(labels))
-        pool.anchors = (embed_views(net, pool.images, shown, batch=config.embed_batch, known=known),)
+        told = partial(progress, f"anchors {who}")
+        pool.anchors = (embed_views(net, pool.images, shown, batch=batch, known=known, told=told),)
     if previous is not None:
         previous.to(device).precision = config.precision
-        pool.anchors += (embed_views(previous, pool.images, shown, batch=config.embed_batch),)
+        told = partial(progress, f"previous {who}")
+        pool.anchors += (embed_views(previous, pool.images, shown, batch=batch, told=told),)
     del net, previous
 
     if private is None:

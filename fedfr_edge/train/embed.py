@@ -26,6 +26,10 @@ class DeviceImages(Protocol):
 Images: TypeAlias = "ImageSource | DeviceImages | Tensor"
 """uint8 (n, 112, 112, 3) RGB, wherever they lie."""
 
+_CPU_PIECE = 16
+"""Images that go through a network at a time on the CPU, so that what lies between two layers stays in
+its cache: against 128 at a time MobileFaceNet takes two thirds of the time, and a fraction of the memory."""
+
 
 def as_tensor(images: Images, rows: Rows, device: torch.device) -> Tensor:
     """Rows of ``images`` as a uint8 tensor (n, 112, 112, 3) on ``device``."""
@@ -60,7 +64,13 @@ def embed_blocks(
         if flip:
             block = block.flip(2)
         with torch.no_grad():
-            yield F.normalize(net(normalise(block)))
+            yield F.normalize(_features(net, block))
+
+
+def _features(net: Backbone, images: Tensor) -> Tensor:
+    if images.device.type != "cpu":
+        return net(normalise(images))  # type: ignore[no-any-return]
+    return torch.cat([net(normalise(piece)) for piece in images.split(_CPU_PIECE)])
 
 
 def embed(

@@ -47,9 +47,7 @@ class LocalModel(nn.Module):
 
     def proxies(self) -> Tensor:
         """The classifier's columns: [W ; Φ], or W alone where no public images are used; (K, d)."""
-        if not self.config.uses_public:
-            return self.local_proxies
-        return torch.cat([self.local_proxies, self.global_proxies])
+        return self._with_public(self.local_proxies, self.global_proxies)
 
     def losses(
         self,
@@ -64,7 +62,7 @@ class LocalModel(nn.Module):
         loss_cos      CosFace over the columns (Eq. 3); over one column the positive-cosine loss
         loss_con      contrastive (Eq. 5); the constant log 2 where Θ_l^{t−1} is Θ_g
         loss_bce      the branch's binary problems (Eq. 6)
-        loss_branch   the branch's multi-class CosFace over the local identities (Table 2)
+        loss_branch   the branch's multi-class CosFace over [Ω ; Φ] (Table 2)
         loss_kd       divergence from the global model's logits (Table 2)
         ============  ==========================================================================
 
@@ -94,14 +92,15 @@ class LocalModel(nn.Module):
             found["loss_con"] = torch.tensor(losses.CONSTANT_CONTRASTIVE, device=faces.device)
         if "loss_bce" in terms or "loss_branch" in terms:
             transformed = F.linear(embeddings, self.transform_weight, self.transform_bias)
-            cosine = losses.cosines(transformed, self.binary_proxies)
             if "loss_branch" in terms:
-                found["loss_branch"] = losses.cosface_of_known(
-                    cosine, labels, scale=config.scale, margin=config.margin
+                # Hard negatives keep their classes here too; but Φ itself learns from Eq. 3 alone.
+                columns = self._with_public(self.binary_proxies, self.global_proxies.detach())
+                found["loss_branch"] = losses.cosface(
+                    losses.cosines(transformed, columns), labels, scale=config.scale, margin=config.margin
                 )
             else:
                 found["loss_bce"] = losses.customization(
-                    cosine,
+                    losses.cosines(transformed, self.binary_proxies),
                     self.binary_bias,
                     labels,
                     scale=config.bce_scale,
@@ -110,6 +109,9 @@ class LocalModel(nn.Module):
                     power=config.bce_power,
                 )
         return {name: found[name] for name in terms}
+
+    def _with_public(self, own: Tensor, public: Tensor) -> Tensor:
+        return torch.cat([own, public]) if self.config.uses_public else own
 
     def private_state(self, round: int) -> PrivateState:
         """Copies on the CPU of all that the client keeps, as the end of ``round``."""

@@ -35,19 +35,6 @@ def cosface(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> T
     return F.cross_entropy(scale * (cosine - margin * target), labels)
 
 
-def cosface_of_known(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
-    """CosFace over the images whose class is one of the columns; the mean over those, 0 if there are none.
-
-    The multi-class loss of Table 2 behind Π: hard negatives (labels of K or more) have no column there.
-    """
-    known = labels < cosine.shape[1]
-    # Every row is computed and the unknown ones weigh nothing: to pick rows would wait for the device.
-    own = torch.where(known, labels, 0)
-    target = F.one_hot(own, cosine.shape[1]).to(cosine.dtype)
-    each = F.cross_entropy(scale * (cosine - margin * target), own, reduction="none")
-    return (each * known).sum() / known.sum().clamp_min(1)
-
-
 def positive_cosine(cosine: Tensor, *, margin: float) -> Tensor:
     """FedFace's loss for a client that knows one class: mean of max(0, margin − cosθ_y)².
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from fedfr_edge.types import Progress, no_progress
 
 _LOCAL_BLOCK = 4096
-"""Local embeddings compared at a time; with a public block of 256 that is 4 MB of cosines."""
+_PUBLIC_BLOCK = 4096
+"""Embeddings compared at a time: 64 MB of cosines, large enough for a matrix product at full speed."""
 
 
 @dataclass
@@ -42,10 +43,42 @@ def best_cosines(public: Tensor, local: Tensor) -> Tensor:
         public: unit rows (p, d).
         local: unit rows (n, d), n ≥ 1.
     """
-    best = torch.full((len(public),), -torch.inf, device=public.device)
-    for block in torch.split(local, _LOCAL_BLOCK):
-        best = torch.maximum(best, (public @ block.T).amax(dim=1))
+    best = public.new_full((len(public),), -torch.inf)
+    cosines = public.new_empty((min(len(public), _PUBLIC_BLOCK), min(len(local), _LOCAL_BLOCK)))
+    for rows, found in zip(public.split(_PUBLIC_BLOCK), best.split(_PUBLIC_BLOCK), strict=True):
+        for block in local.split(_LOCAL_BLOCK):
+            # One buffer for all products: a fresh one each time costs as much as looking at it.
+            product = cosines.view(-1)[: len(rows) * len(block)].view(len(rows), len(block))
+            torch.mm(rows, block.T, out=product)
+            torch.maximum(found, product.amax(dim=1), out=found)
     return best
+
+
+def _regrouped(blocks: Iterable[Tensor], arrived: Callable[[int], None]) -> Iterator[Tensor]:
+    """The same rows in blocks of :data:`_PUBLIC_BLOCK` or a little more: a small block's product is slow."""
+    waiting: list[Tensor] = []
+    done = 0
+    for block in blocks:
+        waiting.append(block)
+        done += len(block)
+        arrived(done)
+        if sum(map(len, waiting)) >= _PUBLIC_BLOCK:
+            joined = waiting[0] if len(waiting) == 1 else torch.cat(waiting)
+            waiting.clear()
+            yield joined
+    if waiting:
+        yield torch.cat(waiting)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """``torch.cat`` that lets go of each part as it is copied, so that many hits are not held twice."""
+    result = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+    end = len(result)
+    while parts:
+        part = parts.pop()
+        result[end - len(part) : end] = part
+        end -= len(part)
+    return result
 
 
 def mine(
@@ -72,18 +105,22 @@ def mine(
     cosines: list[Tensor] = []
     embeddings: list[Tensor] = []
     done = 0
-    for block in public_blocks if threshold < 1 else ():
+
+    def arrived(count: int) -> None:
+        progress(what, count, total)
+
+    blocks = _regrouped(public_blocks, arrived) if threshold < 1 else ()
+    for block in blocks:
         best = best_cosines(block, local)
         hit = torch.nonzero(best > threshold).flatten()
         rows.append(hit + done)
         cosines.append(best[hit])
         embeddings.append(block[hit])
         done += len(block)
-        progress(what, done, total)
     if not rows:
         nothing = local.new_zeros(0)
         return HardNegatives(np.zeros(0, dtype=np.int64), nothing, local.new_zeros((0, local.shape[1])))
-    return HardNegatives(torch.cat(rows).cpu().numpy(), torch.cat(cosines), torch.cat(embeddings))
+    return HardNegatives(torch.cat(rows).cpu().numpy(), _joined(cosines), _joined(embeddings))
 
 
 class SharedEmbeddings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,7 +94,13 @@ def views_of(epochs: Sequence[Sequence[batches.Batch]], size: int) -> Tensor:
 
 
 def embed_views(
-    net: Backbone, images: PoolImages, shown: Tensor, *, batch: int, known: Tensor | None = None
+    net: Backbone,
+    images: PoolImages,
+    shown: Tensor,
+    *,
+    batch: int,
+    known: Tensor | None = None,
+    told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
     """Unit embeddings of the views that are shown, float32 (2, n, d); NaN for the others.
 
@@ -107,16 +113,23 @@ def embed_views(
         shown: bool (2, n), see :func:`views_of`.
         batch: images at a time.
         known: view 0, float32 (n, d), where it is known already.
+        told: called with how many views are embedded, of how many, after each block.
     """
     device = images.device
     result = torch.full((2, len(images), net.spec.dim), torch.nan, device=device)
     if known is not None:
         result[0] = known
         shown = torch.stack([torch.zeros_like(shown[0]), shown[1]])
+    before, total = 0, int(shown.sum())
+
+    def report(_: str, done: int, of: int) -> None:
+        told(before + done, total)
+
     for view in (0, 1):
         rows = np.flatnonzero(shown[view].numpy())
         if len(rows):
             result[view, torch.from_numpy(rows).to(device)] = embed(
-                net, _Chosen(images, rows), batch=batch, device=device, flip=bool(view)
+                net, _Chosen(images, rows), batch=batch, device=device, flip=bool(view), progress=report
             )
+        before += len(rows)
     return result

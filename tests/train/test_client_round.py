@@ -267,8 +267,14 @@ def test_a_client_without_public_images_trains() -> None:
 def test_progress_ends_exactly_once_for_each_kind_of_work() -> None:
     told: list[tuple[str, int, int]] = []
     client_round(None, model(), client(), config(), SEED, lambda *report: told.append(report))
+    state = client_round(None, model(), client(), config(), SEED)[0]
+    later: list[str] = []
+    second = dataclasses.replace(SEED, round=2)
+    client_round(state, model(), client(), config(), second, lambda what, done, total: later.append(what))
+    assert {"anchors client-00, round 2", "previous client-00, round 2"} <= {*later}
     kinds = {what for what, _, _ in told}
     assert kinds == {
+        "embedding client-00, round 1",
         "mining client-00, round 1",
         "epochs client-00, round 1",
         "steps client-00, round 1",

@@ -13,9 +13,10 @@ from tiny_training import SPEC_BN, client, clients, config, model
 
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.train import losses
-from fedfr_edge.train.backbones.backbone import build_backbone
+from fedfr_edge.train.backbones.backbone import build_backbone, normalise
 from fedfr_edge.train.client import ClientData, client_round
 from fedfr_edge.train.config import METHODS, TrainConfig
+from fedfr_edge.train.local_model import LocalModel
 from fedfr_edge.train.loop import run_rounds
 from fedfr_edge.train.seeds import RoundSeed
 
@@ -41,8 +42,6 @@ def threshold() -> float:
     """A t_HN that makes five of the twelve public images hard negatives in round 1 of ``client()``."""
     net, data = model().build(), client()
     with torch.no_grad():
-        from fedfr_edge.train.backbones.backbone import normalise
-
         own, public = (
             F.normalize(net(normalise(torch.from_numpy(np.array(images)))))
             for images in (data.images, data.public_images)
@@ -211,16 +210,26 @@ def test_positive_cosine_is_the_mean_square_of_what_is_missing() -> None:
     assert slope.tolist() == pytest.approx([0, 0, -2 * 0.5 / 4, -2 * 1.9 / 4])
 
 
-def test_the_branchs_cosface_leaves_hard_negatives_out() -> None:
-    generator = torch.Generator().manual_seed(1)
-    cosine = torch.rand((6, 3), generator=generator, dtype=torch.float64) * 2 - 1
-    labels = torch.tensor([2, 5, 0, 3, 1, 9])
-    known = labels < 3
-    expected = losses.cosface(cosine[known], labels[known], scale=30.0, margin=0.4)
-    got = losses.cosface_of_known(cosine, labels, scale=30.0, margin=0.4)
-    assert float(got) == pytest.approx(float(expected), rel=1e-12)
-    nobody = losses.cosface_of_known(cosine, labels + 3, scale=30.0, margin=0.4)
-    assert float(nobody) == 0
+def test_the_branchs_cosface_knows_hard_negatives_and_leaves_phi_alone() -> None:
+    """Behind Π the columns are [Ω ; Φ]; told anew in float64, with Φ's gradient from Eq. 3 only."""
+    settings = config(method="branch-cosface", mining_threshold=-1.0).resolved()
+    data, start = client(), model()
+    private, _, _ = client_round(None, start, data, settings, SEED)
+    trained = LocalModel(start, private, settings, torch.device("cpu"))
+    faces = normalise(torch.from_numpy(np.concatenate([data.images[:4], data.public_images[:4]])))
+    labels = torch.from_numpy(np.concatenate([data.labels[:4], 2 + data.public_labels[:4]]))
+    terms = trained.losses(faces, labels, (), ["loss_branch"])
+    with torch.no_grad():
+        moved = trained.backbone(faces).double() @ private.transform_weight.double().T
+        moved = F.normalize(moved + private.transform_bias)
+        columns = F.normalize(torch.cat([private.binary_proxies, start.global_proxies]).double())
+        logits = 30 * (moved @ columns.T)
+        logits[torch.arange(8), labels] -= 30 * 0.4
+        expected = F.cross_entropy(logits, labels)
+    assert terms["loss_branch"].item() == pytest.approx(expected.item(), rel=1e-4)
+    terms["loss_branch"].backward()
+    assert trained.global_proxies.grad is None
+    assert float(trained.binary_proxies.grad.abs().sum()) > 0
 
 
 def test_images_beyond_the_budget_are_read_step_by_step_with_the_same_bits() -> None:

@@ -32,6 +32,7 @@ def test_equals_the_loop_over_all_pairs(
     block: int, threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mining, "_LOCAL_BLOCK", 11)
+    monkeypatch.setattr(mining, "_PUBLIC_BLOCK", 50)
     public, local = unit_rows(300, 12, 0), unit_rows(40, 12, 1)
     cosines = public.double() @ local.double().T
     assert (cosines - threshold).abs().min() > 1e-6  # no pair so near that float32 could tip it over
@@ -108,3 +109,16 @@ def test_shared_embeddings_are_computed_once_a_model() -> None:
         found = shared.blocks(key, lambda value=value: iter(compute(value)))  # type: ignore[misc]
         assert found[0][0, 0].item() == calls[-1]
     assert calls == [1.0, 3.0, 4.0]
+
+
+def test_progress_is_told_for_every_block_and_ends_once() -> None:
+    told: list[tuple[str, int, int]] = []
+    mining.mine(
+        torch.split(unit_rows(10, 4, 0), 4),
+        unit_rows(3, 4, 1),
+        threshold=0.4,
+        total=10,
+        progress=lambda *call: told.append(call),
+        what="w",
+    )
+    assert told == [("w", 4, 10), ("w", 8, 10), ("w", 10, 10)]
