@@ -32,6 +32,12 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "pretrain": "Train a backbone on public identities (CosFace).",
     "train": "Run FedFR rounds over the clients of a split, through Flower.",
+    "study": "Every method of the paper with several seeds, side by side.",
+    "runs": {
+        "list": "The training runs below a folder: how far they are, and how good.",
+        "show": "One training run: settings, data, rounds, failures, files.",
+        "compare": "Training runs side by side: settings that differ, curves, best rounds.",
+    },
     "evaluate": {
         "personalised": "1:1 TAR@FAR and 1:N TPIR@FPIR of models on a split's clients.",
         "pairs": "Accuracy and TAR@FAR on a list of pairs (LFW format).",
@@ -50,6 +56,7 @@ _GROUP_HELP = {
     "data": "Make, split and look at stores of aligned faces.",
     "evaluate": "Measure torch checkpoints and exported models.",
     "export": "Write models as ONNX, checked against torch.",
+    "runs": "Tell training runs apart.",
 }
 
 

@@ -14,6 +14,7 @@ from fedfr_edge.train.config import PretrainConfig
 from fedfr_edge.types import Embeddings, Labels, Progress, no_progress
 
 from .. import console
+from ..runs.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from fedfr_edge.train.checkpoint import GlobalModel
@@ -28,6 +29,10 @@ class _Places:
         None, help="split: of the store that it was made for, learn from the public identities only"
     )
     out: Path = option(help="folder of the result; one with an unfinished run is gone on with", short="o")
+    plot: bool = option(
+        True, help="draw OUT/pretrain.svg and .png after each epoch, if matplotlib is installed"
+    )
+    tensorboard: bool = option(False, help="also write OUT/tensorboard (needs the extra 'tensorboard')")
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,15 @@ def pretrain(
     *,
     progress: Progress = no_progress,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    remark: Callable[[str], None] = lambda text: None,
 ) -> GlobalModel:
     """Run what the command runs, without printing; the model is in ``config.out`` too.
+
+    Args:
+        config: settings.
+        progress: told about epochs and steps.
+        on_epoch: given each epoch's record, also those of before a kill.
+        remark: called with what the user should know, such as a plot that could not be drawn.
 
     Raises:
         FedFRError: bad input, changed settings, a loss that is not finite; see
@@ -53,19 +65,39 @@ def pretrain(
     from fedfr_edge.train.public import PublicSet
     from fedfr_edge.train.threads import set_threads
 
+    from ..runs.watch import PretrainWatch
+
     if not config.store:
         raise ConfigError("no store is given; give at least one folder with --store")
+    if config.tensorboard:
+        require_tensorboard()
     split = None if config.split is None else Split.load(config.split)
     public = PublicSet.gather([FaceStore.open(path) for path in config.store], split)
     set_threads(config.threads)
-    return run_recipe(
-        public,
-        config,
+    watch = PretrainWatch(
         config.out,
-        validate=_measure(config.validation_far),
-        progress=progress,
-        on_epoch=on_epoch,
+        title=f"pre-training · {config.backbone} · {len(public.identities)} people · seed {config.seed}",
+        plot=config.plot,
+        tensorboard=config.tensorboard,
+        remark=remark,
     )
+
+    def finished(record: dict[str, Any]) -> None:
+        on_epoch(record)
+        progress("epochs", record["epoch"], config.epochs)
+        watch.after(record)
+
+    try:
+        return run_recipe(
+            public,
+            config,
+            config.out,
+            validate=_measure(config.validation_far),
+            progress=progress,
+            on_epoch=finished,
+        )
+    finally:
+        watch.close()
 
 
 def _measure(far: float) -> Callable[[Embeddings, Labels], Mapping[str, Any]]:
@@ -88,7 +120,12 @@ def run(config: PretrainRun) -> None:
         console.out.print(_row(record))
 
     with console.progress_bars() as progress:
-        model = pretrain(config, progress=progress, on_epoch=on_epoch)
+        model = pretrain(
+            config,
+            progress=progress,
+            on_epoch=on_epoch,
+            remark=lambda text: console.log.print(f"remark: {text}"),
+        )
     if not records:
         console.out.print(f"{config.out} holds the finished result of these settings already")
     people, images = len(model.global_proxies), records[-1]["images"] if records else None
@@ -97,6 +134,8 @@ def run(config: PretrainRun) -> None:
     )
     console.out.print(f"global model: {config.out / 'model.safetensors'}")
     console.out.print(f"metrics:      {config.out / 'metrics.jsonl'}")
+    if (config.out / "pretrain.svg").exists():
+        console.out.print(f"plot:         {config.out / 'pretrain.svg'}")
 
 
 def _row(record: dict[str, Any]) -> str:
@@ -125,6 +164,6 @@ COMMAND = Command(
     \b
     In:  one or more aligned-face stores, and a split if one of them holds clients' people too.
     Out: OUT/model.safetensors (Θ and Φ, where fedfr train starts from), OUT/metrics.jsonl,
-         OUT/pretrain.toml.
+         OUT/pretrain.toml; OUT/pretrain.svg and .png, with --tensorboard OUT/tensorboard.
     """,
 )

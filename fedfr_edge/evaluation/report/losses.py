@@ -18,6 +18,8 @@ TERMS = {
     "loss_cos": "CosFace (Eq. 1 and 3)",
     "loss_con": "contrastive (Eq. 5)",
     "loss_bce": "binary, decoupled (Eq. 6)",
+    "loss_branch": "CosFace in the branch",
+    "loss_kd": "distillation (KL)",
     "hard_negatives": "hard negatives, images",
 }
 """Key in ``metrics.jsonl`` -> title of its panel."""
