@@ -48,11 +48,15 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "enrol": "Enrol a person from photographs into an encrypted gallery.",
     "login": "Compare a photograph with the gallery and decide.",
+    "bench": {
+        "train": "What training costs on this machine, against plain loops in the same run.",
+    },
     "doctor": "What is installed, what is in effect, and what to do about each fault.",
 }
 """The command tree. ``data import`` is the module ``fedfr_edge.apps.commands.data_import``."""
 
 _GROUP_HELP = {
+    "bench": "Measure this machine.",
     "data": "Make, split and look at stores of aligned faces.",
     "evaluate": "Measure torch checkpoints and exported models.",
     "export": "Write models as ONNX, checked against torch.",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedfr_edge.data.split import Split
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,12 @@ class SplitConfig:
     )
 
 
-def run(config: SplitConfig) -> None:
-    """Draw the split, write it, print what it holds."""
-    from fedfr_edge.apps.commands.data_show import split_lines
-    from fedfr_edge.apps.console import out
+def draw(config: SplitConfig) -> Split:
+    """Draw the split, without writing it.
+
+    Raises:
+        DataError, ConfigError: the store, or a list, cannot be read or does not carry the split.
+    """
     from fedfr_edge.data.split import make_split
     from fedfr_edge.data.store import FaceStore
 
@@ -45,7 +51,7 @@ def run(config: SplitConfig) -> None:
     public = config.public
     if public is None:
         public = len(public_names) if public_names is not None else round(0.6 * len(store.identities))
-    split = make_split(
+    return make_split(
         store,
         public=public,
         clients=config.clients,
@@ -57,8 +63,25 @@ def run(config: SplitConfig) -> None:
         public_identities=public_names,
         client_identities=_read_list(config.client_identities),
     )
+
+
+def write(config: SplitConfig, split: Split) -> None:
+    """Write a split with the settings that drew it beside it.
+
+    Raises:
+        WriteError: the disk refused.
+    """
     split.save(config.out)
     save_config(config, "data.split", config.out.with_suffix(".toml"))
+
+
+def run(config: SplitConfig) -> None:
+    """Draw the split, write it, print what it holds."""
+    from fedfr_edge.apps.commands.data_show import split_lines
+    from fedfr_edge.apps.console import out
+
+    split = draw(config)
+    write(config, split)
     out.print(f"split written to {config.out}")
     for line in split_lines(split):
         out.print(line)

@@ -131,7 +131,7 @@ def _open_models(
     generic, personal, latest = config.generic, _personal_paths(config.personal), None
     if config.run is not None:
         generic = round_file(config.run, config.round)
-        personal = {client: config.run / "clients" / client for client in clients}
+        personal = _personal_folders(config.run, clients)
         latest = int(generic.stem.removeprefix("round_"))
         if latest == 0:
             raise ConfigError(
@@ -163,6 +163,26 @@ def _open_models(
         if late:
             console.log.print(f"remark: {', '.join(map(str, late))} took no part in round {latest}")
     return rows, sources
+
+
+def _personal_folders(run: Path, clients: list[str]) -> dict[str, Path]:
+    """Private folders by client; none, with a remark, where the run has not made all personal models."""
+    from fedfr_edge.federation.private_state import snapshots
+    from fedfr_edge.federation.run_folder import RunFolder
+
+    settings = RunFolder(run).settings()
+    if settings.get("method") == "central":
+        console.log.print(f"remark: {run} is a central run and has no personal models; only Θ_g is measured")
+        return {}
+    folders = {client: run / "clients" / client for client in clients}
+    never = [client for client, folder in folders.items() if not snapshots(folder)]
+    if never and settings.get("participation", 1) < 1:
+        console.log.print(
+            f"remark: {', '.join(never)} took part in no round of {run} yet and so has no personal model; "
+            "only Θ_g is measured"
+        )
+        return {}
+    return folders
 
 
 def _personal_paths(texts: Sequence[str]) -> dict[str, Path]:

@@ -6,7 +6,8 @@ are from the node's configuration::
     flower-supernode … --node-config 'client-id="client-00" store="/data/faces" split="/data/split.json"
         public-stores="/data/public" private="/var/lib/fedfr/client-00" device="cpu" threads=1'
 
-``store`` without ``split`` is a device's own faces; several ``public-stores`` are joined by ``:``.
+``store`` without ``split`` is a device's own faces; several ``public-stores`` are joined by ``:``, and are
+needed only by methods that use public faces. ``share-proxies=true`` agrees to FedFace's sending W.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ class ClientSite:
     Attributes:
         client: its own id.
         private: its private folder.
-        faces: gives its data, for the public identities of a global model.
+        faces: gives its data, for the public identities of a global model (none if its Φ has no rows).
         settings: hyper-parameters that this machine decides for itself (``device``, ``threads``).
         prepare: called before training, once for each round.
         progress: told about the round's mining and training.
+        share_proxies: agrees that W, a stand-in for its people's faces, leaves where the method (FedFace)
+            asks for it.
     """
 
     client: str
@@ -61,6 +64,7 @@ class ClientSite:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     prepare: Callable[[TrainConfig], None] = lambda settings: None
     progress: Progress = no_progress
+    share_proxies: bool = False
 
 
 def make_client_app(find_site: Callable[[Context], ClientSite]) -> ClientApp:
@@ -88,7 +92,7 @@ def site_from_node_config(context: Context) -> ClientSite:
     """
     values = dict(context.node_config)
     required = {"client-id": str, "store": str, "private": str}
-    optional = {"split": str, "public-stores": str, "device": str, "threads": int}
+    optional = {"split": str, "public-stores": str, "device": str, "threads": int, "share-proxies": bool}
     for name, kind in (required | optional).items():
         if name in required and name not in values:
             raise ConfigError(f"node config lacks {name!r}, expected {', '.join(required)}; add it")
@@ -118,26 +122,35 @@ def site_from_node_config(context: Context) -> ClientSite:
         faces=faces,
         settings={"device": str(values.get("device", "cpu")), "threads": int(values.get("threads", 1))},
         prepare=prepare,
+        share_proxies=bool(values.get("share-proxies", False)),
     )
 
 
 def _round(content: Any, site: ClientSite) -> Any:
     """One round: the server's message content in, the reply's content out; the private state stays."""
     from fedfr_edge.federation.layout import Layout
-    from fedfr_edge.federation.payload import make_reply, read_instruction
+    from fedfr_edge.federation.payload import check_agreed, make_reply, read_instruction
     from fedfr_edge.federation.private_state import PrivateStore
     from fedfr_edge.train.client import client_round
+    from fedfr_edge.train.device_turn import device_turn
     from fedfr_edge.train.seeds import RoundSeed
 
     asked = read_instruction(content)
+    check_agreed(asked.settings, site.share_proxies)
     settings = dataclasses.replace(asked.settings, **site.settings)
     site.prepare(settings)
     data = site.faces(asked.model)
     with PrivateStore(site.private, federation=asked.federation, client=site.client) as store:
         before = store.load_before(asked.round)
+        if before is not None and asked.proxies is not None:
+            before = dataclasses.replace(before, local_proxies=asked.proxies)
         seed = RoundSeed(asked.seed, asked.round, site.client)
-        after, update, metrics = client_round(before, asked.model, data, settings, seed, site.progress)
-        layout = Layout.of(asked.model.spec, asked.model.global_proxies.shape[0])
+        with device_turn(settings.device):
+            after, update, metrics = client_round(before, asked.model, data, settings, seed, site.progress)
+        layout = None  # of what may leave: in a second stage nothing but metrics
+        if settings.stage_of(asked.round) == "federated":
+            people = len(after.local_proxies) if settings.shares_proxies else None
+            layout = Layout.of(asked.model.spec, len(asked.model.global_proxies), people)
         reply = make_reply(layout, update, metrics)
         # Kept only once the guard has let the update pass: a round that is refused leaves no trace.
         store.save(after, asked.model.spec, asked.model.metadata)

@@ -2,6 +2,7 @@
 
 Row k of Φ belongs to the k-th name that the global model carries (``public_classes``), so D_g is put
 together by name, whatever the order of the stores, and a client whose public people differ is told so.
+Where the method uses no public faces, the model comes without Φ, and no public store is looked at.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from fedfr_edge.data.store import FaceStore
 from fedfr_edge.errors import SplitError
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientData
+from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.images import ImageRows, ImageSource
 from fedfr_edge.train.mining import SharedEmbeddings
 from fedfr_edge.train.public import PublicSet, held_out_classes, public_classes
 from fedfr_edge.types import Labels
+
+CENTRAL = "central"
+"""The one client of method central, which holds the images of all clients of the split."""
 
 
 @dataclass
@@ -78,12 +83,29 @@ class Faces:
         rows = np.array([row[name] for name in public.identities], np.int64)
         return public.images, rows[public.labels]
 
+    def clients(self, settings: TrainConfig) -> list[str]:
+        """Who trains: the split's clients, sorted, or with method central one that holds all their images.
+
+        Raises:
+            SplitError: there is no split, or nobody in it, or somebody in it is called ``central``.
+        """
+        names = [] if self.split is None else sorted(self.split.clients)
+        if not names:
+            raise SplitError("the split has no clients; make one with fedfr data split --clients N")
+        if settings.method != "central":
+            return names
+        if CENTRAL in names:
+            raise SplitError(
+                f"a client of the split is called {CENTRAL!r}, as all of them together are; rename it"
+            )
+        return [CENTRAL]
+
     def of_client(self, client: str, model: GlobalModel) -> ClientData:
         """What one client trains on.
 
         Args:
-            client: its id; must be in the split where there is one.
-            model: names the rows of Φ.
+            client: its id; must be in the split where there is one, or be ``central`` for all of the split's.
+            model: names the rows of Φ; if it has none, the public arrays are empty.
 
         Raises:
             SplitError: no such client, or other public identities than the model's.
@@ -93,12 +115,18 @@ class Faces:
             images: ImageSource = self.store.images
             labels = self.store.labels
         else:
-            rows = self.split.client_rows(self.store, client, "train")
-            number = {name: index for index, name in enumerate(self.split.clients[client])}
-            names = [self.store.identities[label] for label in self.store.labels[rows]]
+            names = self.split.clients
+            everybody = client == CENTRAL and CENTRAL not in names
+            parts = sorted(names) if everybody else [client]
+            rows = np.concatenate([self.split.client_rows(self.store, part, "train") for part in parts])
+            people = [name for part in parts for name in names[part]]
+            number = {name: index for index, name in enumerate(people)}
             images = ImageRows(self.store.images, rows)
-            labels = np.array([number[name] for name in names], np.int64)
-        public_images, public_labels = self.public_faces(model)
+            labels = np.array([number[self.store.identities[k]] for k in self.store.labels[rows]], np.int64)
+        public_images: ImageSource = np.zeros((0, *self.store.images.shape[1:]), np.uint8)
+        public_labels: Labels = np.zeros(0, np.int64)
+        if len(model.global_proxies):
+            public_images, public_labels = self.public_faces(model)
         return ClientData(
             client=client,
             images=images,

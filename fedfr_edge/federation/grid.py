@@ -62,6 +62,10 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not followed by mypy
         """A new message; Flower prefers ``Message(...)`` today."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
+    def client_of(self, node: int) -> str:
+        """The client that the node's configuration names."""
+        return str(self._contexts[node].node_config["client-id"])
+
     def get_node_ids(self) -> Iterable[int]:
         """The ids of all nodes."""
         return list(self._contexts)
@@ -101,7 +105,7 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not followed by mypy
 
     def _deliver(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
-        if time.time() > message.metadata.created_at + message.metadata.ttl:
+        if expired(message):
             # As the SuperLink does: a message that outlived its round is not delivered.
             return Message(Error(private.UNAVAILABLE, "the message expired"), reply_to=message)
         try:
@@ -113,6 +117,11 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not followed by mypy
             self.causes[node] = error
             # The wording of Flower's own runtime.
             return Message(Error(private.EXCEPTION, f"{type(error)}:<'{error}'>"), reply_to=message)
+
+
+def expired(message: Message) -> bool:
+    """Whether the message has outlived its time to live."""
+    return bool(time.time() > message.metadata.created_at + message.metadata.ttl)
 
 
 def _isolated(message: Message) -> Message:

@@ -1,4 +1,4 @@
-"""Θ and Φ as three flat arrays, and back, bit for bit.
+"""Θ and Φ as three flat arrays, and back, bit for bit; in FedFace W is a fourth.
 
 The cost of a message in Flower is per array, not per byte: Θ is packed into one float32 and one int64
 array, Φ stays one. The order inside is that of the network's state dict; both sides work it out from the
@@ -25,7 +25,10 @@ from fedfr_edge.train.backbones.backbone import Backbone
 from fedfr_edge.train.backbones.spec import BackboneSpec
 
 FLAT, INTS, PHI = "theta/flat", "theta/ints", "phi"
-"""The arrays of every message: Θ's float32 entries, Θ's int64 entries, Φ."""
+"""The arrays of every model in a message: Θ's float32 entries, Θ's int64 entries, Φ."""
+
+PROXIES = "proxies"
+"""W of one client, in messages of the one method that shares it (FedFace)."""
 
 _KEY_OF = {"float32": FLAT, "int64": INTS}
 
@@ -39,24 +42,28 @@ class Layout:
     Attributes:
         entries: (name, dtype, shape) of Θ's tensors, in the order of the state dict; dtype is
             ``float32`` or ``int64`` (BatchNorm's counters).
-        proxies: shape (Kg, d) of Φ.
+        proxies: shape (Kg, d) of Φ; Kg is 0 where the method uses no public faces.
+        people: Kl, the rows of W, where W travels too; None everywhere else.
     """
 
     entries: tuple[tuple[str, str, tuple[int, ...]], ...]
     proxies: tuple[int, int]
+    people: int | None = None
 
     @classmethod
-    def of(cls, spec: BackboneSpec, classes: int) -> Layout:
+    def of(cls, spec: BackboneSpec, classes: int, people: int | None = None) -> Layout:
         """The layout of a backbone with ``classes`` public identities, without allocating weights.
+
+        ``people``: see :class:`Layout`.
 
         Raises:
             PayloadError: the backbone has a tensor that is neither float32 nor int64.
         """
-        return cls(_entries(spec), (classes, spec.dim))
+        return cls(_entries(spec), (classes, spec.dim), people)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over all names, dtypes and shapes in their order."""
+        """SHA-256 (hex) over the names, dtypes and shapes of Θ and Φ in their order."""
         return hashlib.sha256(json.dumps([self.entries, self.proxies]).encode()).hexdigest()
 
     def expected(self) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -67,15 +74,26 @@ class Layout:
         packed: dict[str, tuple[str, tuple[int, ...]]] = {
             _KEY_OF[dtype]: (dtype, (size,)) for dtype, size in sizes.items()
         }
-        return packed | {PHI: ("float32", self.proxies)}
+        packed[PHI] = ("float32", self.proxies)
+        if self.people is not None:
+            packed[PROXIES] = ("float32", (self.people, self.proxies[1]))
+        return packed
 
 
-def pack(layout: Layout, backbone: Mapping[str, Tensor], proxies: Tensor) -> Arrays:
-    """Θ and Φ as the three arrays of :meth:`Layout.expected`, bit for bit.
+def pack(
+    layout: Layout, backbone: Mapping[str, Tensor], proxies: Tensor, local: Tensor | None = None
+) -> Arrays:
+    """Θ, Φ and, if ``layout`` has room for it, W as the arrays of :meth:`Layout.expected`, bit for bit.
 
     Raises:
         PayloadError: a tensor is missing, unknown or of another shape or dtype.
     """
+    if (local is None) != (layout.people is None):
+        raise PayloadError(
+            "W (local_proxies) is in the update, but nobody agreed that it may leave this client; refused"
+            if local is not None
+            else "W (local_proxies) was agreed to travel and is missing; update fedfr-edge on both sides"
+        )
     names = {name for name, _, _ in layout.entries}
     if set(backbone) != names:
         odd = sorted(set(backbone) ^ names)
@@ -90,11 +108,13 @@ def pack(layout: Layout, backbone: Mapping[str, Tensor], proxies: Tensor) -> Arr
         arrays[key][start[key] : start[key] + part.size] = part.reshape(-1)
         start[key] += part.size
     arrays[PHI][...] = _as_array("phi", proxies, "float32", layout.proxies)
+    if local is not None:
+        arrays[PROXIES][...] = _as_array("local_proxies", local, *layout.expected()[PROXIES])
     return arrays
 
 
 def unpack(layout: Layout, arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, Tensor], Tensor]:
-    """The inverse of :func:`pack`; the tensors are copies that may be written to."""
+    """Θ and Φ out of what :func:`pack` made; the tensors are copies that may be written to."""
     backbone: dict[str, Tensor] = {}
     start = dict.fromkeys(arrays, 0)
     for name, dtype, shape in layout.entries:

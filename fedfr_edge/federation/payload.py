@@ -1,4 +1,8 @@
-"""The messages between server and clients, and the guard that stands at both doors."""
+"""The messages between server and clients, and the guard that stands at both doors.
+
+What a message may hold depends on the method: Θ always; Φ where public faces are used (0 rows otherwise);
+W only in FedFace, and only if the client's own site agreed; in a second stage a reply holds no array at all.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from fedfr_edge.config import as_dict, resolve
 from fedfr_edge.errors import ConfigError, PayloadError
-from fedfr_edge.federation.layout import FLAT, PHI, Arrays, Layout, pack, unpack
+from fedfr_edge.federation.layout import PHI, PROXIES, Arrays, Layout, pack, unpack
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import METRICS, ClientUpdate
@@ -48,7 +53,8 @@ class Instruction:
         federation: id of the federation, which owns the client's private state.
         seed: the run's seed.
         settings: hyper-parameters.
-        model: Θ and Φ at the start of the round.
+        model: Θ and Φ at the start of the round; Φ has 0 rows where the method uses no public faces.
+        proxies: this client's own W, float32 (Kl, d), where the server has spread it out (FedFace).
     """
 
     round: int
@@ -56,6 +62,7 @@ class Instruction:
     seed: int
     settings: TrainConfig
     model: GlobalModel
+    proxies: torch.Tensor | None = None
 
 
 def make_instruction(instruction: Instruction) -> RecordDict:
@@ -77,7 +84,14 @@ def make_instruction(instruction: Instruction) -> RecordDict:
         "metadata": json.dumps(model.metadata),
     }
     arrays = pack(layout, model.backbone, model.global_proxies)
-    return RecordDict({"arrays": _record(arrays), "config": ConfigRecord(config)})
+    content = RecordDict({"arrays": _record(arrays), "config": ConfigRecord(config)})
+    return content if instruction.proxies is None else with_proxies(content, instruction.proxies)
+
+
+def with_proxies(content: RecordDict, proxies: torch.Tensor) -> RecordDict:
+    """The content of :func:`make_instruction` with one client's W in it; Θ and Φ are shared, not copied."""
+    arrays = {**content["arrays"], PROXIES: Array(proxies.numpy())}
+    return RecordDict({"arrays": ArrayRecord(arrays), "config": content["config"]})
 
 
 def read_instruction(content: RecordDict) -> Instruction:
@@ -107,35 +121,71 @@ def read_instruction(content: RecordDict) -> Instruction:
             f"the server's message cannot be understood: {error}; update fedfr-edge on both sides"
         ) from error
     # Kg is the server's to say; everything else follows from the spec.
-    shape = tuple(content["arrays"][PHI].shape) if PHI in content["arrays"] else ()
-    layout = Layout.of(spec, shape[0] if shape else 0)
+    layout = Layout.of(spec, _rows(content, PHI))
     if layout.digest != config["layout"]:
         raise PayloadError(
             f"the server packs {spec} in another layout than this client ({config['layout'][:12]}… against "
             f"{layout.digest[:12]}…); update fedfr-edge on both sides"
         )
-    backbone, proxies = unpack(layout, _read_arrays(content["arrays"], layout, "the server's message"))
-    model = GlobalModel(spec, backbone, proxies, round=config["server-round"] - 1, metadata=metadata)
-    return Instruction(config["server-round"], config["federation"], config["seed"], settings, model)
+    if settings.shares_proxies and PROXIES in content["arrays"]:
+        layout = dataclasses.replace(layout, people=_rows(content, PROXIES))
+    arrays = _read_arrays(content["arrays"], layout, "the server's message")
+    backbone, phi = unpack(layout, arrays)
+    model = GlobalModel(spec, backbone, phi, round=config["server-round"] - 1, metadata=metadata)
+    own = torch.from_numpy(arrays[PROXIES].copy()) if PROXIES in arrays else None
+    return Instruction(config["server-round"], config["federation"], config["seed"], settings, model, own)
 
 
-def make_reply(layout: Layout, update: ClientUpdate, metrics: Mapping[str, float]) -> RecordDict:
+def check_agreed(settings: TrainConfig, agreed: bool) -> None:
+    """Stop before any training where the server asks for W and this client's own site has not agreed.
+
+    Raises:
+        PayloadError: that is so; says what would leave and what to set.
+    """
+    if settings.shares_proxies and not agreed:
+        raise PayloadError(
+            f"method {settings.method} sends W (local_proxies) to the server: for each person of this client "
+            "a vector that stands for that person's face. It stays here until this client agrees: "
+            "share-proxies=true in the node config, --share-proxies on fedfr train"
+        )
+
+
+def make_reply(
+    layout: Layout | None, update: ClientUpdate | None, metrics: Mapping[str, float]
+) -> RecordDict:
     """The message content of a client's update, already past the guard.
+
+    Args:
+        layout: of the arrays that may leave; its ``people`` is set only where W was agreed to leave. None
+            in a second stage, where no array may.
+        update: what leaves; None in a second stage.
+        metrics: see :data:`.client.METRICS`.
 
     Raises:
         PayloadError: as :func:`read_reply`; nothing may leave then.
     """
+    if (layout is None) != (update is None):
+        raise PayloadError(
+            "a second stage gave an update, expected nothing but metrics to leave; refused"
+            if layout is None
+            else "the round gave no update, expected Θ and Φ; update fedfr-edge on both sides"
+        )
     numbers = {name: int(value) if name in _COUNTS else float(value) for name, value in metrics.items()}
-    arrays = pack(layout, update.backbone, update.global_proxies)
-    # "images" is what weighs the update: it must be the update's own count.
-    record = MetricRecord({**numbers, "images": update.images})
-    content = RecordDict({"arrays": _record(arrays), "metrics": record})
+    if layout is None or update is None:
+        content = RecordDict({"metrics": MetricRecord(numbers)})
+    else:
+        arrays = pack(layout, update.backbone, update.global_proxies, update.local_proxies)
+        # "images" is what weighs the update: it must be the update's own count.
+        record = MetricRecord({**numbers, "images": update.images})
+        content = RecordDict({"arrays": _record(arrays), "metrics": record})
     guard(content, layout)
     return content
 
 
-def guard(content: RecordDict, layout: Layout) -> Arrays:
-    """Let pass exactly what may leave a client: Θ, Φ, the image count, and scalars of a fixed list.
+def guard(content: RecordDict, layout: Layout | None) -> Arrays:
+    """Let pass exactly what may leave a client: the arrays of ``layout``, and scalars of a fixed list.
+
+    Those arrays are Θ and Φ, and W if ``layout.people`` says that it was agreed to; none if it is None.
 
     Returns:
         the packed arrays (views of the message's bytes).
@@ -144,7 +194,10 @@ def guard(content: RecordDict, layout: Layout) -> Arrays:
         PayloadError: another record, array, shape, dtype or metric; bytes beyond an array; a value that
             is not finite; an image count below 1.
     """
-    _check_names(content, {"arrays": ArrayRecord, "metrics": MetricRecord}, "a client's reply")
+    records: dict[str, type] = {"metrics": MetricRecord}
+    _check_names(
+        content, records if layout is None else {"arrays": ArrayRecord} | records, "a client's reply"
+    )
     metrics = content["metrics"]
     for name, value in metrics.items():
         if name not in METRICS or type(value) not in (int, float):
@@ -160,25 +213,49 @@ def guard(content: RecordDict, layout: Layout) -> Arrays:
             raise PayloadError(
                 f"a client's reply has {name} = {count!r}, expected a whole number from {least} on; refused"
             )
+    if layout is None:
+        return {}
     arrays = _read_arrays(content["arrays"], layout, "a client's reply")
-    for key in (FLAT, PHI):
-        if not np.isfinite(arrays[key]).all():
-            bad = int((~np.isfinite(arrays[key])).sum())
+    for key, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
             raise PayloadError(
                 f"a client's {key} holds {bad} values that are not finite; refused, lower the learning rate"
             )
     return arrays
 
 
-def read_reply(content: RecordDict, layout: Layout) -> tuple[ClientUpdate, dict[str, float]]:
+def read_reply(
+    content: RecordDict, layout: Layout | None, *, shares_proxies: bool = False
+) -> tuple[ClientUpdate | None, dict[str, float]]:
     """A client's update and metrics out of a reply that passed :func:`guard`.
+
+    Args:
+        content: of the reply.
+        layout: of Θ and Φ; None in a second stage, whose update is None too.
+        shares_proxies: W must be there too, of as many people as the client has.
 
     Raises:
         PayloadError: see :func:`guard`.
     """
-    backbone, proxies = unpack(layout, guard(content, layout))
-    metrics = dict(content["metrics"])
-    return ClientUpdate(backbone, proxies, metrics["images"]), metrics
+    if layout is not None and shares_proxies:
+        people = _rows(content, PROXIES)
+        if people < 1:
+            raise PayloadError("a client's reply holds no row of W, expected one for each of its people")
+        layout = dataclasses.replace(layout, people=people)
+    arrays, metrics = guard(content, layout), dict(content["metrics"])
+    if layout is None:
+        return None, metrics
+    backbone, phi = unpack(layout, arrays)
+    own = torch.from_numpy(arrays[PROXIES].copy()) if PROXIES in arrays else None
+    return ClientUpdate(backbone, phi, metrics["images"], own), metrics
+
+
+def _rows(content: RecordDict, key: str) -> int:
+    """How many rows an array claims to have, 0 if it is not there; :func:`_read_exactly` checks the claim."""
+    record = content.get("arrays")
+    shape = tuple(record[key].shape) if isinstance(record, ArrayRecord) and key in record else ()
+    return int(shape[0]) if shape else 0
 
 
 def _record(arrays: Arrays) -> ArrayRecord:

@@ -13,9 +13,7 @@ round starts from the newest snapshot *below* its own number.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +27,7 @@ from fedfr_edge import atomic
 from fedfr_edge.errors import CheckpointError, ConfigError, PrivateStateError
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import PersonalModel, tensors_sha256
+from fedfr_edge.train.file_lock import FileLock
 from fedfr_edge.train.private import PrivateState
 
 KEEP = 3
@@ -46,6 +45,8 @@ class PrivateStore:
         folder: made with mode 0700 if it is not there.
         federation: id of the federation that the state belongs to.
         client: the client's own id.
+        patience: how many seconds to wait for a process that has the folder: after a kill the one before
+            may be dying still.
 
     Raises:
         PrivateStateError: (on entering) the folder belongs to another client or federation, is in use by
@@ -53,17 +54,20 @@ class PrivateStore:
         WriteError: (on entering) the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, federation: str, client: str) -> None:
+    def __init__(self, folder: Path, *, federation: str, client: str, patience: float = 5.0) -> None:
         self.folder, self.federation, self.client = folder, federation, client
-        self._lock: int | None = None
+        self._lock, self._patience = FileLock(folder / ".lock"), patience
 
     def __enter__(self) -> PrivateStore:
         with atomic.write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
-            self._lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not self._lock.take(self._patience):
+            raise PrivateStateError(
+                f"{self.folder} is in use by another process; one client trains in one process at a time, "
+                "wait for the other one to end"
+            )
         try:
-            self._take_lock(self._lock)
             self._check_owner()
             for left in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
                 left.unlink()
@@ -73,9 +77,7 @@ class PrivateStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)  # closing gives the lock back, and so does the end of the process
-            self._lock = None
+        self._lock.release()
 
     def load_before(self, round: int) -> PrivateState | None:
         """The state that ``round`` starts from: of the newest snapshot below it; None before the first.
@@ -132,15 +134,6 @@ class PrivateStore:
         for number in snapshots(self.folder):
             if number not in kept:
                 (self.folder / _file_name(number)).unlink()
-
-    def _take_lock(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PrivateStateError(
-                f"{self.folder} is in use by another process; one client trains in one process at a time, "
-                "wait for the other one to end"
-            ) from error
 
     def _check_owner(self) -> None:
         owner = {"client": self.client, "federation": self.federation, "format": _FORMAT}

@@ -1,4 +1,4 @@
-"""The server's round loop on Flower's ``Grid``: send, collect, average, keep.
+"""The server's round loop on Flower's ``Grid``: draw clients, send, collect, average, keep.
 
 Our own, because the stock FedAvg cannot resume, goes on silently when every client has failed, and holds
 every reply. Replies are taken as they come but added to the mean in sorted order of the client ids, since
@@ -12,20 +12,25 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
 from fedfr_edge.federation.layout import Layout
-from fedfr_edge.federation.payload import Instruction, make_instruction, read_reply
+from fedfr_edge.federation.payload import Instruction, make_instruction, read_reply, with_proxies
+from fedfr_edge.federation.proxy_store import ProxyStore
 from fedfr_edge.federation.roster import Roster
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.exchange import clients_asked, model_after_round, model_for_clients
+from fedfr_edge.train.seeds import drawn
+from fedfr_edge.train.spread_out import spread_out
 from fedfr_edge.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
@@ -33,14 +38,16 @@ log = logging.getLogger(__name__)
 # How Flower words an exception of ours: only the name of the error's class stands between the marks.
 _FAILURE = re.compile(r"<class '[\w.]*ClientFailure'>:<'(\w+)'>")
 
+_NOBODYS: Mapping[str, Tensor] = {}
+
 
 @dataclass(frozen=True)
 class Terms:
     """When a round counts.
 
     Attributes:
-        clients: how many clients to wait for before the first round.
-        quorum: how many must answer in a round; 0 means all ``clients``.
+        clients: how many clients to wait for before the first round; a share of the clients is one of these.
+        quorum: how many of those asked must answer in a round; 0 means all of them.
         deadline: seconds that a round may take; a message lives no longer.
         patience: seconds to wait for clients to come online.
         poll: seconds between two looks for replies.
@@ -60,10 +67,33 @@ class Terms:
         if self.deadline <= 0 or self.patience <= 0 or self.poll <= 0:
             raise ConfigError("deadline, patience and poll are seconds, expected more than 0")
 
-    @property
-    def least(self) -> int:
-        """The quorum as a number of clients."""
-        return self.quorum or self.clients
+    def asked(self, settings: TrainConfig, round: int) -> int:
+        """How many clients a round asks when all are online."""
+        federated = settings.stage_of(round) == "federated"
+        return drawn(self.clients, settings.participation) if federated else self.clients
+
+    def least(self, asked: int) -> int:
+        """The quorum as a number of clients, in a round that asks ``asked`` of them."""
+        return self.quorum or asked
+
+    def check(self, settings: TrainConfig) -> None:
+        """Stop a run before it begins if its rounds can never count.
+
+        Raises:
+            ConfigError: the quorum is larger than the number of clients that a round asks, or there is more
+                than the one client of method central.
+        """
+        asked = self.asked(settings, 1)
+        if self.quorum > asked:
+            raise ConfigError(
+                f"quorum is {self.quorum}, but a round asks {asked} of the {self.clients} clients "
+                f"(participation {settings.participation:g}); lower the quorum, or raise participation"
+            )
+        if settings.method == "central" and self.clients != 1:
+            raise ConfigError(
+                f"method central trains one client that holds everybody's images, found {self.clients} "
+                "clients; choose another method, such as shared"
+            )
 
 
 @dataclass
@@ -72,19 +102,24 @@ class Report:
 
     Attributes:
         round: its number.
+        stage: ``federated``, or the second stage that it was: ``fine-tune`` or ``kd``.
         clients: metrics of the clients that count, by client id.
         failed: why the others do not, by client id.
         seconds: how long it took.
+        proxies: the W that clients gave, by client id (FedFace; otherwise empty). Not part of the record.
     """
 
     round: int
+    stage: str = "federated"
     clients: dict[str, dict[str, float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    proxies: dict[str, Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a line of ``metrics.jsonl``."""
-        line = {"round": self.round, "clients": self.clients, "seconds": self.seconds}
+        """As a line of ``metrics.jsonl``; ``stage`` only if it is a second one."""
+        line: dict[str, Any] = {"round": self.round, "clients": self.clients, "seconds": self.seconds}
+        line |= {"stage": self.stage} if self.stage != "federated" else {}
         return line | ({"failed": self.failed} if self.failed else {})
 
 
@@ -105,7 +140,7 @@ def run_rounds(
         grid: Flower's connection to the clients.
         run: the run's folder, opened.
         model: Θ_g and Φ to go on from; its round says where the run stands.
-        settings: resolved hyper-parameters; ``settings.rounds`` is the number of the last round.
+        settings: resolved hyper-parameters; ``settings.last_round`` is the number of the last round.
         seed: the run's seed.
         terms: when a round counts.
         progress: told about ``rounds`` and, over all rounds, ``clients``.
@@ -119,19 +154,35 @@ def run_rounds(
             are on disk, and the same command goes on from there.
         WriteError: the disk refused.
     """
-    total = settings.rounds or 0
+    total = settings.last_round
     roster = Roster(grid, patience=terms.patience, poll=terms.poll)
+    store = ProxyStore(run.path / "proxies", run.federation)
+    proxies = store.load(model.round) if settings.shares_proxies else {}
     first = model.round + 1
-    for number in range(first, total + 1):
-        nodes = roster.online(terms.clients if number == first else terms.least, terms.least)
-        done = (number - first) * len(nodes)
+    share = {number: terms.asked(settings, number) for number in range(first, total + 1)}
+    done = 0
+    for number in share:
+        least = terms.least(share[number])
+        online = roster.online(terms.clients if number == first else least, least)
+        asked = clients_asked(online, settings, seed, number, total=terms.clients)
 
-        def told(count: int, done: int = done, nodes: Mapping[str, int] = nodes) -> None:
-            progress("clients", done + count, (total - first + 1) * len(nodes))
+        def told(count: int, done: int = done) -> None:
+            progress("clients", done + count, sum(share.values()))
 
         instruction = Instruction(number, run.federation, seed, settings, model)
-        model, report = one_round(grid, instruction, nodes, terms, told)
+        nodes = {client: online[client] for client in asked}
+        model, report = one_round(grid, instruction, nodes, terms, told, proxies=proxies)
+        if settings.shares_proxies:
+            # Of clients that were not asked, the server knows what they gave before.
+            proxies = spread_out(
+                proxies | report.proxies,
+                margin=settings.spread_margin,
+                rate=settings.spread_rate,
+                steps=settings.spread_steps,
+            )
+            store.save(number, proxies)
         run.save(model, report.to_dict())
+        done += share[number]
         on_round(report)
         progress("rounds", number, total)
     return model
@@ -143,6 +194,8 @@ def one_round(
     nodes: Mapping[str, int],
     terms: Terms,
     told: Callable[[int], None] = lambda count: None,
+    *,
+    proxies: Mapping[str, Tensor] = _NOBODYS,
 ) -> tuple[GlobalModel, Report]:
     """Send one round's instruction to ``nodes`` and average what comes back in time (Eq. 2 and 4).
 
@@ -151,10 +204,12 @@ def one_round(
 
     Args:
         grid: Flower's connection to the clients.
-        instruction: what to ask for.
-        nodes: client id -> node id.
+        instruction: what to ask for; its model is the server's own, of which only that part is sent that
+            the method needs.
+        nodes: client id -> node id of those to ask.
         terms: quorum, deadline and poll.
         told: called with the number of clients that have answered or failed.
+        proxies: client id -> W, which that client is sent.
 
     Returns:
         the next global model and the round's report.
@@ -164,8 +219,10 @@ def one_round(
     """
     started = time.monotonic()
     settings, model = instruction.settings, instruction.model
-    layout = Layout.of(model.spec, model.global_proxies.shape[0])
-    report = Report(instruction.round)
+    stage = settings.stage_of(instruction.round)
+    sent = model_for_clients(model, settings)
+    layout = Layout.of(model.spec, len(sent.global_proxies)) if stage == "federated" else None
+    report = Report(instruction.round, stage)
     mean = WeightedMean(average_global_proxies=bool(settings.average_global_proxies))
     order = sorted(nodes)
     early: dict[str, RecordDict] = {}
@@ -179,14 +236,23 @@ def one_round(
             if client in report.failed:
                 continue
             try:
-                update, metrics = read_reply(early.pop(client), layout)
+                update, metrics = read_reply(
+                    early.pop(client), layout, shares_proxies=settings.shares_proxies
+                )
             except PayloadError as error:
                 report.failed[client] = f"PayloadError: {error}"
                 continue
-            mean.add(update, settings.weight_of(metrics))
+            if update is not None:
+                mean.add(update, settings.weight_of(metrics))
+                if update.local_proxies is not None:
+                    report.proxies[client] = update.local_proxies
             report.clients[client] = metrics
 
-    open_questions = _push(grid, instruction, nodes, terms.deadline, report)
+    content = make_instruction(replace(instruction, model=sent))
+    contents = {
+        client: with_proxies(content, proxies[client]) if client in proxies else content for client in order
+    }
+    open_questions = _push(grid, instruction.round, contents, nodes, terms.deadline, report)
     while True:
         take_turns()
         told(len(order) - len(open_questions))
@@ -211,27 +277,32 @@ def one_round(
     take_turns()
     report.failed = dict(sorted(report.failed.items()))
     report.seconds = time.monotonic() - started
-    if len(report.clients) < terms.least:
+    least = terms.least(len(order))
+    if len(report.clients) < least:
         reasons = "; ".join(f"{client}: {reason}" for client, reason in report.failed.items())
         raise QuorumError(
             f"{len(report.clients)} of {len(order)} clients gave a usable answer in round "
-            f"{instruction.round}, expected at least {terms.least} ({reasons}); what was reached before is "
+            f"{instruction.round}, expected at least {least} ({reasons}); what was reached before is "
             "kept, mend the cause and run the same command again"
         )
-    return mean.result(model), report
+    return model_after_round(model, mean, settings), report
 
 
 def _push(
-    grid: Grid, instruction: Instruction, nodes: Mapping[str, int], deadline: float, report: Report
+    grid: Grid,
+    round: int,
+    contents: Mapping[str, RecordDict],
+    nodes: Mapping[str, int],
+    deadline: float,
+    report: Report,
 ) -> dict[str, str]:
-    """Send the instruction to every node: message id -> client id."""
-    content, order = make_instruction(instruction), sorted(nodes)
-    group = str(instruction.round)
-    ids = list(
-        grid.push_messages(
-            [Message(content, nodes[name], MessageType.TRAIN, ttl=deadline, group_id=group) for name in order]
-        )
-    )
+    """Send every client its content: message id -> client id."""
+    order = sorted(nodes)
+    messages = [
+        Message(contents[name], nodes[name], MessageType.TRAIN, ttl=deadline, group_id=str(round))
+        for name in order
+    ]
+    ids = list(grid.push_messages(messages))
     # The transport answers None for a message that it could not send, and nothing if it sent none.
     ids += [None] * (len(order) - len(ids))
     report.failed |= {

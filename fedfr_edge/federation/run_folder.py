@@ -5,6 +5,8 @@
     RUN/federation.json                       the federation's id, the settings, digests of what was read
     RUN/checkpoints/round_0000.safetensors    the global model after each round; 0000 is the start
     RUN/metrics.jsonl                         one JSON object for each round
+    RUN/.lock                                 held by the process that runs the rounds
+    RUN/proxies/                              FedFace only, see :mod:`.proxy_store`
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,11 @@ from fedfr_edge.config import as_dict
 from fedfr_edge.errors import CheckpointError, ConfigError, FederationError
 from fedfr_edge.train.checkpoint import GlobalModel, load_global, save_global, tensors_sha256
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.file_lock import FileLock
 
 _FORMAT = 1
 _NAME = re.compile(r"round_(\d{4,})\.safetensors")
-FREE = ("rounds", "device", "threads", "embed_batch")
+FREE = ("rounds", "device", "threads", "embed_batch", "image_budget")
 """Settings that a resumed run may change: how far to go, and on what."""
 
 
@@ -38,6 +42,35 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.federation = ""
+
+    @contextmanager
+    def alone(self, patience: float = 5.0) -> Iterator[None]:
+        """Keep other processes out of the folder, and clear away what a killed one left half written.
+
+        Two servers on one folder would take each other's clients back and forth between rounds.
+
+        Args:
+            patience: how many seconds to wait for a process that has the folder: after a kill the one
+                before may be dying still.
+
+        Raises:
+            FederationError: another process is at work on the folder.
+            WriteError: the folder cannot be made.
+        """
+        with atomic.write_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        if not lock.take(patience):
+            raise FederationError(
+                f"another process is at work on {self.path}; wait for it to end, or choose another folder"
+            )
+        try:
+            for folder in (self.path, self.path / "checkpoints", self.path / "proxies"):
+                for left in folder.glob(".*.tmp"):
+                    left.unlink()
+            yield
+        finally:
+            lock.release()
 
     def rounds(self) -> list[int]:
         """The rounds that have a checkpoint, in rising order."""
@@ -64,7 +97,8 @@ class RunFolder:
             the global model to go on from: ``start``, or the newest checkpoint.
 
         Raises:
-            ConfigError: the folder holds a run with other settings, another start or other data.
+            ConfigError: the folder holds a run with other settings, another start or other data, or one
+                whose second stage is done, which no further round can follow.
             FederationError: the folder's record is damaged.
             CheckpointError: the newest checkpoint is damaged.
             WriteError: the disk refused.
@@ -95,6 +129,8 @@ class RunFolder:
             raise CheckpointError(
                 f"{self.checkpoint(newest)} says that it is of round {model.round}; delete or rename it"
             )
+        self._check_not_ended(newest, settings)
+        self._check_metrics(newest)
         return model
 
     def save(self, model: GlobalModel, report: Mapping[str, Any]) -> None:
@@ -124,14 +160,35 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             raise FederationError(f"cannot read {path}: {error}; restore it or move it away") from error
 
-    def _compare(self, path: Path, record: dict[str, Any]) -> None:
-        try:
-            found = json.loads(path.read_text())
-            settings, self.federation = dict(found["settings"]), str(found["federation"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+    def settings(self) -> dict[str, Any]:
+        """The settings that the run was begun with, as far as it may not change them; {} if none began.
+
+        Raises:
+            FederationError: the folder's record is damaged.
+        """
+        path = self.path / "federation.json"
+        return _read_record(path)[1] if path.exists() else {}
+
+    def _check_not_ended(self, newest: int, settings: TrainConfig) -> None:
+        stage = next((line.get("stage") for line in self.metrics() if line["round"] == newest), None)
+        if stage is not None and settings.last_round > newest:
+            raise ConfigError(
+                f"rounds is {settings.rounds}, but the run in {self.path} has ended: round {newest} was its "
+                f"second stage ({stage}), made from the model of round {newest - 1}; choose another folder"
+            )
+
+    def _check_metrics(self, newest: int) -> None:
+        """Metrics are written before the checkpoint: a file that ends before it has been cut."""
+        path = self.path / "metrics.jsonl"
+        recorded = [line.get("round") for line in self.metrics()]
+        if path.exists() and newest > 0 and newest not in recorded:
             raise FederationError(
-                f"cannot read {path}: {error!r}; restore it, or choose another folder"
-            ) from error
+                f"{path} ends at round {recorded[-1] if recorded else 0}, but there is a checkpoint of round "
+                f"{newest}; restore it, or move it away to go on without the earlier rounds' metrics"
+            )
+
+    def _compare(self, path: Path, record: dict[str, Any]) -> None:
+        self.federation, settings = _read_record(path)
         # JSON has no tuples; what was written is compared with what would be written.
         wanted = json.loads(json.dumps(record))
         for name in sorted(settings.keys() | wanted.keys()):
@@ -140,6 +197,17 @@ class RunFolder:
                     f"{name} is {_short(wanted.get(name))}, but the run in {self.path} was begun with "
                     f"{_short(settings.get(name))}; go on with the same {name}, or choose another folder"
                 )
+
+
+def _read_record(path: Path) -> tuple[str, dict[str, Any]]:
+    """The federation's id and the settings that may not change."""
+    try:
+        found = json.loads(path.read_text())
+        return str(found["federation"]), dict(found["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FederationError(
+            f"cannot read {path}: {error!r}; restore it, or choose another folder"
+        ) from error
 
 
 def _short(value: Any) -> str:

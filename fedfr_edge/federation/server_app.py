@@ -78,10 +78,15 @@ def run_job(grid: Grid, job: Job) -> None:
     from fedfr_edge.train.checkpoint import load_global
 
     settings = job.settings.resolved()
+    job.terms.check(settings)
     run = RunFolder(job.out)
-    model = run.open(load_global(job.pretrained), settings, job.seed, job.sources)
-    job.on_open(run, model)
-    run_rounds(grid, run, model, settings, job.seed, job.terms, progress=job.progress, on_round=job.on_round)
+    start = load_global(job.pretrained)
+    with run.alone():
+        model = run.open(start, settings, job.seed, job.sources)
+        job.on_open(run, model)
+        run_rounds(
+            grid, run, model, settings, job.seed, job.terms, progress=job.progress, on_round=job.on_round
+        )
 
 
 def job_from_run_config(context: Context) -> Job:

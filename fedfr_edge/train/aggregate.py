@@ -12,6 +12,8 @@ from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientUpdate
 
 _PHI = "global_proxies"
+_PIECE = 1 << 18
+"""Numbers widened to float64 at a time: torch widens a whole tensor first, and one may be half a model."""
 
 
 class WeightedMean:
@@ -57,14 +59,15 @@ class WeightedMean:
             }
         for name, tensor in arrays.items():
             if tensor.is_floating_point():
-                # In place, widened as it is read: ``tensor.double()`` would be two models more.
-                self._sums[name].add_(tensor, alpha=weight)
+                _accumulate(self._sums[name], tensor, weight)
             else:
                 self._sums[name] = torch.maximum(self._sums[name], tensor)
         self.weight += weight
 
     def result(self, global_model: GlobalModel) -> GlobalModel:
         """The next global model: the mean, with spec and metadata of ``global_model`` and its round + 1.
+
+        The sums turn into the mean one array at a time, so a mean can be taken once.
 
         Raises:
             TrainingError: no update was added, or they do not fit ``global_model``.
@@ -73,10 +76,7 @@ class WeightedMean:
             raise TrainingError("there is no update to average; at least one client must answer")
         before = _named(global_model.backbone, global_model.global_proxies)
         _check_same(before, self._sums, self._dtypes)
-        mean = {
-            name: (total / self.weight).to(self._dtypes[name]) if total.is_floating_point() else total.clone()
-            for name, total in self._sums.items()
-        }
+        mean = {name: self._take(name) for name in before}
         _check_finite(mean)
         proxies = mean.pop(_PHI)
         return GlobalModel(
@@ -86,6 +86,17 @@ class WeightedMean:
             round=global_model.round + 1,
             metadata=dict(global_model.metadata),
         )
+
+    def _take(self, name: str) -> Tensor:
+        total = self._sums.pop(name)
+        return total.div_(self.weight).to(self._dtypes[name]) if total.is_floating_point() else total
+
+
+def _accumulate(total: Tensor, tensor: Tensor, weight: float) -> None:
+    """``total += weight · tensor`` in float64, of which no more than a piece stands beside it."""
+    parts = zip(torch.split(total.view(-1), _PIECE), torch.split(tensor.reshape(-1), _PIECE), strict=True)
+    for part, addend in parts:
+        part.add_(addend.double(), alpha=weight)
 
 
 def _named(backbone: dict[str, Tensor], proxies: Tensor) -> dict[str, Tensor]:
@@ -97,7 +108,10 @@ def _named(backbone: dict[str, Tensor], proxies: Tensor) -> dict[str, Tensor]:
 
 def _check_finite(arrays: dict[str, Tensor]) -> None:
     for name, tensor in arrays.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            continue
+        # NaN and infinities show in the extremes, which need no tensor of their own.
+        if not bool(torch.isfinite(torch.stack(tensor.aminmax())).all()):
             raise NonFiniteError(f"{name} of an update is not finite; leave this client out of the round")
 
 

@@ -70,7 +70,7 @@ def embed_blocks(
 def _features(net: Backbone, images: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return net(normalise(images))  # type: ignore[no-any-return]
-    return torch.cat([net(normalise(piece)) for piece in images.split(_CPU_PIECE)])
+    return torch.cat([net(normalise(piece)) for piece in torch.split(images, _CPU_PIECE)])
 
 
 def embed(

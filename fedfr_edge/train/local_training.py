@@ -56,6 +56,7 @@ def train_locally(
         lr=config.learning_rate,
         momentum=config.momentum or 0.0,
         weight_decay=config.weight_decay,
+        fused=device.type in ("cpu", "cuda"),  # one pass over the parameters; where torch has it
     )
     # float16 has too small a range for gradients: they are scaled up, and steps that overflow are left out.
     # From 2**10 and not from 2**16, as is usual: a round is short, and each step that is left out is missed.

@@ -45,8 +45,8 @@ def best_cosines(public: Tensor, local: Tensor) -> Tensor:
     """
     best = public.new_full((len(public),), -torch.inf)
     cosines = public.new_empty((min(len(public), _PUBLIC_BLOCK), min(len(local), _LOCAL_BLOCK)))
-    for rows, found in zip(public.split(_PUBLIC_BLOCK), best.split(_PUBLIC_BLOCK), strict=True):
-        for block in local.split(_LOCAL_BLOCK):
+    for rows, found in zip(torch.split(public, _PUBLIC_BLOCK), torch.split(best, _PUBLIC_BLOCK), strict=True):
+        for block in torch.split(local, _LOCAL_BLOCK):
             # One buffer for all products: a fresh one each time costs as much as looking at it.
             product = cosines.view(-1)[: len(rows) * len(block)].view(len(rows), len(block))
             torch.mm(rows, block.T, out=product)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from fedfr_edge.apps.runs import plot
 from fedfr_edge.cli import main
 from fedfr_edge.data.split import make_split
 from fedfr_edge.data.store import FaceStore, StoreWriter
@@ -88,3 +90,37 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert message in error
     assert error.count("\n") == 1
     assert not (folder / "bad").exists()
+
+
+def test_the_plot_and_the_event_files_hold_every_epoch_once(folder: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = folder / "watched"
+    command = ["pretrain", str(folder / "a"), "-o", str(out), *SMALL, "--validation", "2", "--tensorboard"]
+    assert main(command) == 0
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    for name, values in {
+        "pretrain/loss": [record["loss"] for record in records],
+        "pretrain/accuracy": [record["accuracy"] for record in records],
+        "pretrain/TAR@FAR 0.001": [record["validation"]["value"] for record in records],
+    }.items():
+        found = events.Scalars(name)
+        assert [event.step for event in found] == [1, 2]
+        assert [event.value for event in found] == pytest.approx(values, rel=1e-6)
+
+    drawn: list[plot.Panel] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plot, "_grid", lambda *arguments: drawn.extend(arguments[3]))
+        plot.pretrain_figure("title", records)
+    panels = {panel.title: panel.lines[0] for panel in drawn}
+    assert panels["CosFace (Eq. 1)"].points == [(r["epoch"], r["loss"]) for r in records]
+    held_out = panels["held out: TAR at FAR 1e-3, %"]
+    assert held_out.points == [(r["epoch"], 100 * r["validation"]["value"]) for r in records]
+    assert held_out.hollow == {1, 2}  # they rest on no false accept
+    ElementTree.parse(out / "pretrain.svg")
+
+    plain = ["pretrain", str(folder / "a"), "-o", str(folder / "plain"), *SMALL, "--no-plot"]
+    assert main(plain) == 0
+    assert not list((folder / "plain").glob("pretrain.[sp]*g"))

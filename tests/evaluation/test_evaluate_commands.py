@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from fedfr_edge.config import resolve
 from fedfr_edge.evaluation.personalised import ClientRows, evaluate_personalised
 from fedfr_edge.export.write import export_generic, export_personal
 from fedfr_edge.federation.private_state import load_personal_from
-from fedfr_edge.train.checkpoint import load_global, save_personal
+from fedfr_edge.train.checkpoint import load_global, save_global, save_personal
 from fedfr_edge.train.encoder import TorchEncoder
 
 MODELS = ["Θ_g", "Θ_l", "[Θ_l, Π_l]"]
@@ -188,6 +190,59 @@ def test_an_earlier_round_takes_the_personal_models_of_that_round(small: SmallRu
     assert evaluate(small, tmp_path / "out", "--run", small.run, "--round", "1") == 0
     record = json.loads((tmp_path / "out" / "personalised.json").read_text())
     assert [model["round"] for model in record["models"]] == [1, 1, 1]
+
+
+def recorded(small: SmallRun, run: Path, **settings: object) -> Path:
+    """A copy of the run that says what it was begun with."""
+    shutil.copytree(small.run, run)
+    record = {"format": 1, "federation": "test", "settings": settings}
+    (run / "federation.json").write_text(json.dumps(record))
+    return run
+
+
+def test_a_central_run_has_a_generic_model_alone(
+    small: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded(small, tmp_path / "run", method="central")
+    for client in small.split.clients:
+        shutil.rmtree(run / "clients" / client)
+    assert evaluate(small, tmp_path / "out", "--run", run) == 0
+    assert "is a central run and has no personal models" in " ".join(capsys.readouterr().err.split())
+    results, plain = results_of(tmp_path / "out"), tmp_path / "plain"
+    assert list(results) == [("standard", MODELS[0]), ("paper", MODELS[0])]
+    assert evaluate(small, plain, "--generic", run / "checkpoints" / f"round_{ROUND:04d}.safetensors") == 0
+    assert results_of(plain) == results
+
+
+def test_a_client_that_was_never_drawn_has_no_personal_model(
+    small: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded(small, tmp_path / "run", method="fedfr", participation=0.5)
+    assert evaluate(small, tmp_path / "all", "--run", run) == 0
+    assert len(results_of(tmp_path / "all")) == 6
+    shutil.rmtree(run / "clients" / "client-01")
+    assert evaluate(small, tmp_path / "out", "--run", run) == 0
+    assert "client-01 took part in no round" in " ".join(capsys.readouterr().err.split())
+    assert len(results_of(tmp_path / "out")) == 2
+    # Where everybody is asked, a folder that is not there is an error.
+    whole = recorded(small, tmp_path / "whole", method="fedfr", participation=1.0)
+    shutil.rmtree(whole / "clients" / "client-01")
+    assert "clients/client-01 is no model file" in fails(capsys, small, tmp_path / "none", "--run", whole)
+
+
+def test_a_second_stage_is_a_round_like_any_other(small: SmallRun, tmp_path: Path) -> None:
+    """Its personal models with the generic one that they were made from."""
+    run = recorded(small, tmp_path / "run", method="kd", second_stage="kd", rounds=1)
+    first, second = (run / "checkpoints" / f"round_{number:04d}.safetensors" for number in (1, 2))
+    save_global(dataclasses.replace(load_global(first), round=2), second)
+    for number in (1, 2):
+        out = tmp_path / f"out-{number}"
+        assert evaluate(small, out, "--run", run, "--round", str(number), "--reading", "standard") == 0
+        record = json.loads((out / "personalised.json").read_text())
+        assert [model["round"] for model in record["models"]] == [number] * 3
+    one, two = (results_of(tmp_path / f"out-{number}") for number in (1, 2))
+    assert one["standard", MODELS[0]] == two["standard", MODELS[0]]
+    assert one["standard", MODELS[1]] != two["standard", MODELS[1]]
 
 
 def test_one_backbone_pass_gives_both_spaces(small: SmallRun) -> None:

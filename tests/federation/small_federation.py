@@ -103,20 +103,26 @@ def in_process(
 ) -> GlobalModel:
     """Run through Flower's apps in this process; the newest checkpoint."""
     faces = Faces.open(world.store, world.split, [world.public_store])
+    clients = faces.clients(settings)
     job = Job(
         out=out,
         pretrained=world.pretrained,
         settings=settings,
         seed=seed,
-        terms=terms or Terms(len(CLIENTS), patience=1.0),
+        terms=terms or Terms(len(clients), patience=1.0),
         on_round=on_round,
     )
 
     def site(client: str) -> ClientSite:
         give = faces_of or faces.of_client
-        return ClientSite(client, out / "clients" / client, lambda model: give(client, model))
+        return ClientSite(
+            client,
+            out / "clients" / client,
+            lambda model: give(client, model),
+            share_proxies=settings.shares_proxies,
+        )
 
-    run_in_process(job, CLIENTS, site, wire=wire)
+    run_in_process(job, clients, site, wire=wire)
     run = RunFolder(out)
     return load_global(run.checkpoint(run.rounds()[-1]))
 
@@ -128,7 +134,7 @@ def plain_loop(
     """The same rounds without Flower; computed once for all tests, which only read it."""
     faces = Faces.open(world.store, world.split, [world.public_store])
     model = world.model()
-    data = {client: faces.of_client(client, model) for client in CLIENTS}
+    data = {client: faces.of_client(client, model) for client in faces.clients(settings)}
     model, states, _ = run_rounds(model, data, settings, seed, rounds)
     return model, states
 

@@ -44,6 +44,8 @@ def test_a_nodes_configuration_describes_its_client(world: World, tmp_path: Path
     site = site_from_node_config(context(node=config))
     assert (site.client, site.private) == (CLIENTS[0], tmp_path / "private")
     assert site.settings == {"device": "cpu", "threads": 1}
+    assert not site.share_proxies
+    assert site_from_node_config(context(node={**config, "share-proxies": True})).share_proxies
     data = site.faces(world.model())
     assert len(data.images) == 6
     assert len(data.public_images) == 26
@@ -59,6 +61,7 @@ def test_a_nodes_configuration_describes_its_client(world: World, tmp_path: Path
         ({"store": 3}, "store = 3"),
         ({"threads": "2"}, "threads = '2'"),
         ({"threads": True}, "threads = True"),
+        ({"share-proxies": "yes"}, "share-proxies = 'yes'"),
         ({"folder": "x"}, r"unknown \['folder'\]"),
     ],
 )
@@ -80,7 +83,7 @@ def test_the_shipped_run_configuration_is_complete(world: World, tmp_path: Path)
     job = job_from_run_config(context(run=run_config(world, tmp_path)))
     assert (job.out, job.pretrained) == (tmp_path / "run", world.pretrained)
     assert job.settings.resolved().rounds == 30
-    assert (job.terms.clients, job.terms.least, job.terms.deadline) == (2, 2, 3600.0)
+    assert (job.terms.clients, job.terms.least(2), job.terms.deadline) == (2, 2, 3600.0)
 
 
 def test_a_settings_file_and_the_rounds(world: World, tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from small_federation import CLIENTS, World, make_store
 
+from fedfr_edge.data.split import Split
 from fedfr_edge.data.store import FaceStore
 from fedfr_edge.errors import CheckpointError, SplitError
-from fedfr_edge.federation.data import Faces
+from fedfr_edge.federation.data import CENTRAL, Faces
+from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.exchange import model_for_clients
 from fedfr_edge.train.public import public_classes
 
 
@@ -109,3 +112,52 @@ def test_a_devices_own_store_needs_no_split(world: World, tmp_path: Path) -> Non
     assert np.array_equal(data.images[:], store.images[:])
     assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert sorted(set(data.public_labels.tolist())) == [0, 1]
+
+
+def test_without_phi_no_public_store_is_needed_and_nobody_is_named(world: World, tmp_path: Path) -> None:
+    """Of another public set, of none, and with a model that names nobody: no method looks at them."""
+    bare = dataclasses.replace(model_for_clients(world.model(), TrainConfig(method="fedavg")), metadata={})
+    full = open_faces(world).of_client(CLIENTS[1], world.model())
+    for faces in (open_faces(world), Faces.open(world.store, world.split, [])):
+        data = faces.of_client(CLIENTS[1], bare)
+        assert data.public_images[:].shape == (0, 112, 112, 3)
+        assert (data.public_images[:].dtype, data.public_labels.dtype) == (np.uint8, np.int64)
+        assert data.public_labels.shape == (0,)
+        assert np.array_equal(data.images[:], full.images[:])
+    own = make_store(tmp_path / "own", ["anna"], 3, seed=6)
+    data = Faces.open(tmp_path / "own", None, []).of_client("anna's phone", bare)
+    assert np.array_equal(data.images[:], own.images[:])
+    assert len(data.public_images) == 0
+
+
+def test_central_holds_the_training_faces_of_all_clients(world: World) -> None:
+    faces = open_faces(world)
+    data = faces.of_client(CENTRAL, world.model())
+    parts = [faces.of_client(client, world.model()) for client in CLIENTS]
+    assert np.array_equal(data.images[:], np.concatenate([part.images[:] for part in parts]))
+    # Two people of each client: numbered on from client to client.
+    expected = np.concatenate([part.labels + 2 * number for number, part in enumerate(parts)])
+    assert np.array_equal(data.labels, expected)
+    assert data.client == CENTRAL
+    assert np.array_equal(data.public_labels, parts[0].public_labels)
+
+
+def test_who_trains(world: World, tmp_path: Path) -> None:
+    faces = open_faces(world)
+    assert faces.clients(TrainConfig()) == list(CLIENTS)
+    assert faces.clients(TrainConfig(method="central")) == [CENTRAL]
+    assert faces.split is not None
+    split = faces.split
+    named = dataclasses.replace(
+        split, clients={CENTRAL if c == CLIENTS[0] else c: people for c, people in split.clients.items()}
+    )
+    named.save(tmp_path / "named.json")
+    other = Faces.open(world.store, tmp_path / "named.json", [world.public_store])
+    assert other.clients(TrainConfig()) == sorted([CENTRAL, *CLIENTS[1:]])
+    assert len(other.of_client(CENTRAL, world.model()).images) == 6  # that client, not all of them
+    with pytest.raises(SplitError, match="is called 'central'"):
+        other.clients(TrainConfig(method="central"))
+    Split(0, split.store_digest, split.public, {}, {}, {}).save(tmp_path / "empty.json")
+    for settings in (TrainConfig(), TrainConfig(method="central")):
+        with pytest.raises(SplitError, match="no clients"):
+            Faces.open(world.store, tmp_path / "empty.json", [world.public_store]).clients(settings)

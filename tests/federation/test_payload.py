@@ -14,18 +14,21 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from small_federation import SETTINGS, SPEC
 
 from fedfr_edge.errors import PayloadError
-from fedfr_edge.federation.layout import FLAT, INTS, PHI, Layout, pack, unpack
+from fedfr_edge.federation.layout import FLAT, INTS, PHI, PROXIES, Layout, pack, unpack
 from fedfr_edge.federation.payload import (
     Instruction,
+    check_agreed,
     guard,
     make_instruction,
     make_reply,
     read_instruction,
     read_reply,
+    with_proxies,
 )
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.client import METRICS, ClientUpdate
+from fedfr_edge.train.config import METHODS
 
 CLASSES = 3
 LAYOUT = Layout.of(SPEC, CLASSES)
@@ -36,6 +39,8 @@ METRIC_VALUES = {
     "loss_cos": 1.0,
     "loss_con": 0.25,
     "loss_bce": 0.25,
+    "loss_branch": 0.125,
+    "loss_kd": 0.5,
     "seconds": 0.5,
     "steps": 3.0,
 }
@@ -295,3 +300,139 @@ def test_a_client_cannot_even_make_such_a_reply() -> None:
 def test_the_weight_is_the_updates_own_count() -> None:
     content = make_reply(LAYOUT, update(), {**METRIC_VALUES, "images": 999.0})
     assert content["metrics"]["images"] == 8
+
+
+# FedFace: W travels too, where the client's own site agreed.
+PEOPLE = 2
+SHARED = Layout.of(SPEC, CLASSES, PEOPLE)
+FEDFACE = dataclasses.replace(SETTINGS, method="fedface").resolved()
+
+
+def own_proxies() -> torch.Tensor:
+    return torch.arange(PEOPLE * SPEC.dim, dtype=torch.float32).reshape(PEOPLE, SPEC.dim) / 11
+
+
+def sharing_update() -> ClientUpdate:
+    return dataclasses.replace(update(), local_proxies=own_proxies())
+
+
+def test_w_is_refused_until_it_was_agreed_to() -> None:
+    with pytest.raises(PayloadError, match="nobody agreed that it may leave"):
+        make_reply(LAYOUT, sharing_update(), METRIC_VALUES)
+    with pytest.raises(PayloadError, match="agreed to travel and is missing"):
+        make_reply(SHARED, update(), METRIC_VALUES)
+    agreed = make_reply(SHARED, sharing_update(), METRIC_VALUES)
+    with pytest.raises(PayloadError, match="proxies"):  # on either side
+        guard(agreed, LAYOUT)
+    with pytest.raises(PayloadError, match="proxies"):
+        read_reply(agreed, LAYOUT)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_fedface_asks_and_says_what_would_leave(method: str) -> None:
+    settings = dataclasses.replace(SETTINGS, method=method)
+    check_agreed(settings, True)
+    if method != "fedface":
+        check_agreed(settings, False)
+        return
+    with pytest.raises(PayloadError, match=r"stands for that person's face.*share-proxies=true"):
+        check_agreed(settings, False)
+
+
+def test_w_arrives_as_it_was_sent() -> None:
+    content = make_reply(SHARED, sharing_update(), METRIC_VALUES)
+    assert set(content["arrays"]) == {FLAT, INTS, PHI, PROXIES}
+    got, _ = read_reply(content, LAYOUT, shares_proxies=True)
+    assert got is not None
+    assert got.local_proxies is not None
+    assert torch.equal(got.local_proxies, own_proxies())
+    assert torch.equal(got.global_proxies, update().global_proxies)
+    plain, _ = read_reply(reply(), LAYOUT)
+    assert plain is not None
+    assert plain.local_proxies is None
+
+
+def with_own(array: Array) -> RecordDict:
+    content = make_reply(SHARED, sharing_update(), METRIC_VALUES)
+    content["arrays"] = ArrayRecord({**content["arrays"], PROXIES: array})
+    return content
+
+
+BAD_OWN = {
+    "no row": Array(np.zeros((0, SPEC.dim), np.float32)),
+    "other width": Array(np.zeros((PEOPLE, SPEC.dim + 1), np.float32)),
+    "one axis": Array(np.zeros(SPEC.dim, np.float32)),
+    "float64": Array(np.zeros((PEOPLE, SPEC.dim))),
+    "bytes after it": trailing(Array(np.zeros((PEOPLE, SPEC.dim), np.float32))),
+    "a NaN": Array(np.full((PEOPLE, SPEC.dim), np.nan, np.float32)),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_OWN)
+def test_the_server_refuses_another_w(fault: str) -> None:
+    with pytest.raises(PayloadError):
+        read_reply(with_own(BAD_OWN[fault]), LAYOUT, shares_proxies=True)
+
+
+def test_the_client_sends_as_many_rows_as_it_has_people() -> None:
+    more = dataclasses.replace(update(), local_proxies=torch.zeros(PEOPLE + 1, SPEC.dim))
+    with pytest.raises(PayloadError, match=r"\(3, 16\), expected float32 of shape \(2, 16\)"):
+        make_reply(SHARED, more, METRIC_VALUES)
+
+
+def test_a_reply_of_fedface_without_w_is_refused() -> None:
+    with pytest.raises(PayloadError, match="no row of W"):
+        read_reply(reply(), LAYOUT, shares_proxies=True)
+
+
+def test_each_client_is_sent_its_own_w() -> None:
+    content = make_instruction(Instruction(2, "f", 0, FEDFACE, model()))
+    assert read_instruction(content).proxies is None  # before its first round
+    got = read_instruction(with_proxies(content, own_proxies()))
+    assert got.proxies is not None
+    assert torch.equal(got.proxies, own_proxies())
+    whole = make_instruction(Instruction(2, "f", 0, FEDFACE, model(), own_proxies()))
+    assert {key: array.data for key, array in whole["arrays"].items()} == {
+        key: array.data for key, array in with_proxies(content, own_proxies())["arrays"].items()
+    }
+    assert set(content["arrays"]) == {FLAT, INTS, PHI}  # the others' message is as it was
+    fedfr = with_proxies(
+        make_instruction(Instruction(2, "f", 0, SETTINGS.resolved(), model())), own_proxies()
+    )
+    with pytest.raises(PayloadError, match="proxies"):
+        read_instruction(fedfr)
+    with pytest.raises(PayloadError, match="proxies"):
+        read_instruction(with_proxies(content, torch.zeros(2, 3)))
+
+
+def test_phi_travels_with_no_rows_where_no_public_face_is_used() -> None:
+    bare = dataclasses.replace(model(), global_proxies=torch.zeros(0, SPEC.dim))
+    got = read_instruction(make_instruction(Instruction(1, "f", 0, SETTINGS.resolved(), bare)))
+    assert got.model.global_proxies.shape == (0, SPEC.dim)
+    layout = Layout.of(SPEC, 0)
+    content = make_reply(
+        layout, dataclasses.replace(update(), global_proxies=bare.global_proxies), METRIC_VALUES
+    )
+    assert content["arrays"][PHI].numpy().shape == (0, SPEC.dim)
+    with pytest.raises(PayloadError, match="phi"):
+        guard(reply(), layout)
+
+
+# A second stage: nothing but metrics.
+def test_a_second_stage_sends_metrics_and_no_array() -> None:
+    content = make_reply(None, None, METRIC_VALUES)
+    assert set(content) == {"metrics"}
+    assert read_reply(content, None) == (None, METRIC_VALUES)
+
+
+def test_an_update_in_a_second_stage_is_refused_on_both_sides() -> None:
+    with pytest.raises(PayloadError, match="nothing but metrics"):
+        make_reply(None, update(), METRIC_VALUES)
+    with pytest.raises(PayloadError, match="expected exactly metrics"):
+        read_reply(reply(), None)
+    with pytest.raises(PayloadError, match="arrays"):
+        read_reply(make_reply(None, None, METRIC_VALUES), LAYOUT)
+    with pytest.raises(PayloadError, match="no update"):
+        make_reply(LAYOUT, None, METRIC_VALUES)
+    with pytest.raises(PayloadError, match="threshold"):
+        make_reply(None, None, {**METRIC_VALUES, "threshold": 0.5})

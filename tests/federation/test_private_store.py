@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def state(round: int) -> PrivateState:
 
 
 def store_in(folder: Path, *, federation: str = "fed", client: str = "client-00") -> PrivateStore:
-    return PrivateStore(folder, federation=federation, client=client)
+    return PrivateStore(folder, federation=federation, client=client, patience=0.1)
 
 
 def save(folder: Path, *rounds: int) -> None:
@@ -156,6 +157,22 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         process.kill()
         process.join()
     save(tmp_path, 1)
+
+
+def test_a_dying_process_is_waited_for(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=hold, args=(tmp_path, ready))
+    process.start()
+    try:
+        assert ready.wait(60)
+        timer = threading.Timer(0.3, process.kill)
+        timer.start()
+        with PrivateStore(tmp_path, federation="fed", client="client-00", patience=30):
+            assert not timer.is_alive()
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:

@@ -259,6 +259,102 @@ def test_terms_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
         terms(**changes)
 
 
+def test_the_quorum_is_of_those_asked() -> None:
+    half = dataclasses.replace(SETTINGS, participation=0.5)
+    assert (terms().asked(SETTINGS, 1), terms().least(3)) == (3, 3)
+    assert (terms().asked(half, 1), terms().least(2), terms(quorum=1).least(2)) == (2, 2, 1)
+    few = dataclasses.replace(SETTINGS, participation=1e-6)
+    assert terms(clients=40).asked(few, 1) == 1
+    kd = dataclasses.replace(half, method="kd")
+    assert [terms().asked(kd, number) for number in (1, 2, 3)] == [2, 2, 3]
+    terms(quorum=2).check(half)
+    with pytest.raises(ConfigError, match=r"quorum is 3, but a round asks 2 of the 3 clients"):
+        terms(quorum=3).check(half)
+    with pytest.raises(ConfigError, match="central"):
+        terms().check(dataclasses.replace(SETTINGS, method="central"))
+    terms(clients=1).check(dataclasses.replace(SETTINGS, method="central"))
+
+
+def test_a_round_that_asks_two_counts_by_those_two() -> None:
+    nodes = {client: NODES[client] for client in ("client-00", "client-02")}
+    grid = StubGrid(in_order("client-00", "client-02"))
+    model, report = one_round(grid, instruction(), nodes, terms())
+    assert list(report.clients) == list(nodes)
+    assert set(grid.sent) == {70, 60}
+    assert torch.allclose(model.global_proxies, torch.tensor((9 + 121) / 14))
+    with pytest.raises(QuorumError, match=r"1 of 2 clients .* expected at least 2"):
+        one_round(StubGrid(in_order("client-00")), instruction(), nodes, terms(deadline=0.2))
+
+
+def test_only_theta_travels_without_public_faces() -> None:
+    layout = Layout.of(SPEC, 0)
+    bare = dataclasses.replace(update_of("client-01"), global_proxies=torch.zeros(0, SPEC.dim))
+    metrics = {"images": 5, "hard_negatives": 0, "steps": 2}
+    nodes = {"client-01": 50}
+
+    def answer(grid: StubGrid, number: int) -> list[Message]:
+        return [grid.reply(50, make_reply(layout, bare, metrics))]
+
+    mine = dataclasses.replace(MODEL, global_proxies=torch.ones(2, SPEC.dim))
+    asked = dataclasses.replace(instruction(method="fedavg", alpha_bce=None), model=mine)
+    grid = StubGrid(answer)
+    model, _ = one_round(grid, asked, nodes, terms())
+    assert read_instruction(grid.sent[50].content).model.global_proxies.shape == (0, SPEC.dim)
+    assert torch.equal(model.global_proxies, mine.global_proxies)
+    assert torch.equal(model.backbone["net.conv1.weight"], bare.backbone["net.conv1.weight"])
+    # A Φ that nobody asked for is refused.
+    with pytest.raises(QuorumError, match="PayloadError: phi of a client's reply"):
+        one_round(StubGrid(in_order("client-01")), asked, nodes, terms())
+
+
+def test_a_second_stage_takes_metrics_and_leaves_the_model() -> None:
+    metrics = {"images": 5, "hard_negatives": 0, "steps": 2, "loss_kd": 0.5}
+    nodes = {"client-00": 70, "client-01": 50}
+
+    def answer(grid: StubGrid, number: int) -> list[Message]:
+        return [
+            grid.reply(70, make_reply(None, None, metrics)),
+            grid.reply(50, content_of("client-01")),  # an update: refused
+        ]
+
+    asked = instruction(method="kd", rounds=2)
+    model, report = one_round(StubGrid(answer), asked, nodes, terms(quorum=1))
+    assert_same_bits(model, dataclasses.replace(MODEL, round=3))
+    assert report.clients == {"client-00": metrics}
+    assert report.failed["client-01"].startswith("PayloadError: a client's reply holds arrays")
+    assert report.to_dict()["stage"] == report.stage == "kd"
+    assert "stage" not in dataclasses.replace(report, stage="federated").to_dict()
+
+
+def test_each_client_is_sent_its_own_proxies_and_gives_its_own() -> None:
+    layout = Layout.of(SPEC, 0, people=2)
+    nodes = {"client-00": 70, "client-01": 50}
+    bare = {
+        client: dataclasses.replace(
+            update_of(client),
+            global_proxies=torch.zeros(0, SPEC.dim),
+            local_proxies=torch.full((2, SPEC.dim), float(IMAGES[client])),
+        )
+        for client in nodes
+    }
+    metrics = {"images": 5, "hard_negatives": 0, "steps": 2}
+
+    def answer(grid: StubGrid, number: int) -> list[Message]:
+        return [grid.reply(node, make_reply(layout, bare[client], metrics)) for client, node in nodes.items()]
+
+    known = {"client-01": torch.full((2, SPEC.dim), 7.0), "client-02": torch.zeros(1, SPEC.dim)}
+    grid = StubGrid(answer)
+    _, report = one_round(grid, instruction(method="fedface"), nodes, terms(clients=2), proxies=known)
+    own = {client: read_instruction(grid.sent[node].content).proxies for client, node in nodes.items()}
+    assert own["client-00"] is None
+    assert own["client-01"] is not None
+    assert torch.equal(own["client-01"], known["client-01"])
+    assert sorted(report.proxies) == list(nodes)
+    for client, found in report.proxies.items():
+        assert torch.equal(found, torch.full((2, SPEC.dim), float(IMAGES[client])))
+    assert "proxies" not in report.to_dict()
+
+
 def answers_hello(names: dict[int, str]) -> Answer:
     def answer(grid: StubGrid, number: int) -> list[Message]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ def arguments(world: World, out: Path, *more: str, rounds: int = 2) -> list[str]
         *("--pretrained", str(world.pretrained), "--store", str(world.store), "--split", str(world.split)),
         *("--public-store", str(world.public_store), "--out", str(out), "--rounds", str(rounds)),
         *("--epochs", "1", "--batch-size", "8", "--mining-threshold", "0", "--learning-rate", "0.01"),
-        *("--seed", "7", *more),
+        *("--seed", "7", "--no-plot", *more),
     ]
 
 
@@ -115,6 +116,66 @@ def test_bad_input_is_one_line_and_leaves_no_run(
     fails("is also in another store", "--public-store", str(world.store))
     fails("--device is 'cuda:99'", "--device", "cuda:99")
     fails("--device is 'toaster'", "--device", "toaster")
+
+
+def test_fedface_has_to_be_agreed_to(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(arguments(world, out, "--method", "fedface")) == 1
+    error = capsys.readouterr().err
+    assert "sends W" in error
+    assert "--share-proxies" in error
+    assert len(error.splitlines()) == 1
+    assert not out.exists()
+    assert main(arguments(world, out, "--method", "fedface", "--share-proxies")) == 0
+    expected, _ = plain_loop(world, 2, dataclasses.replace(SETTINGS, method="fedface"))
+    assert_same_bits(load_global(out / "checkpoints" / "round_0002.safetensors"), expected)
+    assert len(list((out / "proxies").iterdir())) == 2
+    # Without a word about it, no other method sends W, and nobody has to agree.
+    assert main(arguments(world, tmp_path / "fedavg", "--method", "fedavg", rounds=1)) == 0
+    assert not (tmp_path / "fedavg" / "proxies").exists()
+
+
+def test_public_stores_are_needed_only_by_methods_that_use_them(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(out: Path, *more: str) -> list[str]:
+        given = arguments(world, out, *more)
+        place = given.index("--public-store")
+        return given[:place] + given[place + 2 :]
+
+    assert main(without(tmp_path / "fedfr")) == 1
+    assert "people are public here, the model was pre-trained on" in capsys.readouterr().err
+    assert main(without(tmp_path / "fedavg", "--method", "fedavg")) == 0
+    expected, _ = plain_loop(world, 2, dataclasses.replace(SETTINGS, method="fedavg"))
+    assert_same_bits(load_global(tmp_path / "fedavg" / "checkpoints" / "round_0002.safetensors"), expected)
+
+
+def test_central_trains_one_client_of_all_images(world: World, tmp_path: Path) -> None:
+    assert main(arguments(world, tmp_path, "--method", "central", rounds=1)) == 0
+    (line,) = [json.loads(text) for text in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert list(line["clients"]) == ["central"]
+    assert line["clients"]["central"]["images"] == 6 + 8 + 6
+    assert [path.name for path in (tmp_path / "clients").iterdir()] == ["central"]
+
+
+def test_a_second_stage_ends_a_run(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(world, tmp_path, "--method", "kd", rounds=1)) == 0
+    assert (tmp_path / "checkpoints" / "round_0002.safetensors").exists()
+    capsys.readouterr()
+    assert main(arguments(world, tmp_path, "--method", "kd", rounds=2)) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "round 2 was its second stage (kd)" in error
+    assert main(arguments(world, tmp_path, "--method", "kd", rounds=1)) == 0
+
+
+def test_a_quorum_above_the_drawn_clients_is_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(world, tmp_path / "run", "--participation", "0.5", "--quorum", "3")) == 1
+    assert "quorum is 3, but a round asks 2 of the 3 clients" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_client_that_fails_is_named_with_its_reason(

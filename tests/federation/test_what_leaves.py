@@ -17,12 +17,14 @@ from fedfr_edge.errors import StoreError
 from fedfr_edge.federation.client_app import ClientFailure, ClientSite, make_client_app
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.flower_private import to_bytes
-from fedfr_edge.federation.layout import PHI
+from fedfr_edge.federation.layout import FLAT, INTS, PHI, PROXIES
 from fedfr_edge.federation.payload import Instruction, make_instruction
 from fedfr_edge.federation.private_state import PrivateStore, snapshots
 from fedfr_edge.federation.roster import HELLO
 from fedfr_edge.train.checkpoint import GlobalModel
-from fedfr_edge.train.client import ClientData
+from fedfr_edge.train.client import METRICS, ClientData
+from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.exchange import model_for_clients
 from fedfr_edge.train.private import PrivateState
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -35,13 +37,13 @@ def context() -> Context:
     return Context(1, 5, {"client-id": CLIENT}, RecordDict(), {})
 
 
-def app_in(folder: Path, faces: Callable[[GlobalModel], ClientData]) -> ClientApp:
-    return make_client_app(lambda _: ClientSite(CLIENT, folder, faces))
+def app_in(folder: Path, faces: Callable[[GlobalModel], ClientData], share: bool = False) -> ClientApp:
+    return make_client_app(lambda _: ClientSite(CLIENT, folder, faces, share_proxies=share))
 
 
-def instruction(world: World, round: int) -> Message:
-    model = dataclasses.replace(world.model(), round=round - 1)
-    content = make_instruction(Instruction(round, "fed", 0, SETTINGS.resolved(), model))
+def instruction(world: World, round: int, settings: TrainConfig = SETTINGS) -> Message:
+    model = model_for_clients(dataclasses.replace(world.model(), round=round - 1), settings)
+    content = make_instruction(Instruction(round, "fed", 0, settings.resolved(), model))
     return Message(content, 5, MessageType.TRAIN)
 
 
@@ -183,4 +185,98 @@ def test_a_round_that_the_guard_refuses_leaves_no_state_behind(
             app(instruction(world, 1), context())
     assert snapshots(tmp_path) == []
     app(instruction(world, 1), context())
+    assert snapshots(tmp_path) == [1]
+
+
+def kept(folder: Path, before: int) -> PrivateState:
+    with PrivateStore(folder, federation="fed", client=CLIENT) as store:
+        state = store.load_before(before)
+    assert state is not None
+    return state
+
+
+def test_w_stays_until_this_client_agrees(world: World, tmp_path: Path) -> None:
+    """Also before any training: a server that asks for it learns nothing."""
+    settings = dataclasses.replace(SETTINGS, method="fedface")
+
+    def unasked(model: GlobalModel) -> ClientData:
+        raise AssertionError("nobody may read faces for that")
+
+    with pytest.raises(ClientFailure, match="PayloadError") as caught:
+        app_in(tmp_path, unasked)(instruction(world, 1, settings), context())
+    told = str(caught.value.__cause__)
+    assert "stands for that person's face" in told
+    assert "share-proxies=true in the node config, --share-proxies on fedfr train" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_w_is_all_that_leaves_in_addition_once_it_is_agreed(world: World, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, method="fedface")
+    faces = Faces.open(world.store, world.split, [])
+    app = app_in(tmp_path, lambda model: faces.of_client(CLIENT, model), share=True)
+    reply = app(instruction(world, 1, settings), context())
+    state = kept(tmp_path, 2)
+    assert set(reply.content["arrays"]) == {FLAT, INTS, PHI, PROXIES}
+    assert np.array_equal(reply.content["arrays"][PROXIES].numpy(), state.local_proxies.numpy())
+    secrets = secrets_of(state, faces, tmp_path, world)
+    del secrets["binary_bias"]  # zeros, as no branch trains it: found in any message
+    own = {f"local_proxies[{row}]" for row in range(len(state.local_proxies))}
+    assert own <= set(leaks(reply, secrets))
+    del reply.content["arrays"][PROXIES]
+    assert leaks(reply, secrets) == []
+
+
+def test_agreeing_sends_no_w_in_other_methods(world: World, tmp_path: Path) -> None:
+    faces = Faces.open(world.store, world.split, [world.public_store])
+    app = app_in(tmp_path, lambda model: faces.of_client(CLIENT, model), share=True)
+    reply = app(instruction(world, 1), context())
+    assert set(reply.content["arrays"]) == {FLAT, INTS, PHI}
+    assert leaks(reply, secrets_of(kept(tmp_path, 2), faces, tmp_path, world)) == []
+
+
+@pytest.mark.parametrize("method", ["fine-tune", "kd"])
+def test_nothing_but_metrics_leaves_in_the_second_stage(world: World, tmp_path: Path, method: Any) -> None:
+    settings = dataclasses.replace(SETTINGS, method=method, rounds=1)
+    faces = Faces.open(world.store, world.split, [world.public_store])
+    app = app_in(tmp_path, lambda model: faces.of_client(CLIENT, model))
+    first = app(instruction(world, 1, settings), context())
+    assert set(first.content) == {"arrays", "metrics"}
+    reply = app(instruction(world, 2, settings), context())
+    assert set(reply.content) == {"metrics"}
+    assert set(reply.content["metrics"]) <= set(METRICS)
+    assert all(type(value) in (int, float) for value in reply.content["metrics"].values())
+    state = kept(tmp_path, 3)
+    assert state.round == 2
+    secrets = secrets_of(state, faces, tmp_path, world)
+    # Single numbers of Θ_l would be found by chance; eight in a row would not.
+    secrets |= {
+        f"Θ_l {name}": tensor.numpy().reshape(-1)[:8].tobytes()
+        for name, tensor in state.backbone.items()
+        if tensor.numel() >= 8 and tensor.abs().sum() > 0
+    }
+    assert sum(name.startswith("Θ_l") for name in secrets) > 20
+    assert leaks(reply, secrets) == []
+    assert sum(len(part) for part in to_bytes(reply).values()) < 2000
+
+
+def test_a_second_stage_that_gives_an_update_is_refused(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedfr_edge.train import client
+
+    honest = client.client_round
+    faces = Faces.open(world.store, world.split, [world.public_store])
+    app = app_in(tmp_path, lambda model: faces.of_client(CLIENT, model))
+    settings = dataclasses.replace(SETTINGS, method="fine-tune", rounds=1)
+    app(instruction(world, 1, settings), context())
+
+    def generous(private: Any, model: Any, data: Any, config: Any, *more: Any) -> Any:
+        after, _, metrics = honest(private, model, data, config, *more)
+        update = client.ClientUpdate(after.backbone, model.global_proxies, len(data.images))
+        return after, update, metrics
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "client_round", generous)
+        with pytest.raises(ClientFailure, match="PayloadError"):
+            app(instruction(world, 2, settings), context())
     assert snapshots(tmp_path) == [1]

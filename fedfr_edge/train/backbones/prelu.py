@@ -33,9 +33,9 @@ class PReLU(nn.PReLU):
             and x.device.type == "cpu"
             and torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not torch._C._get_tracing_state()
         ):
-            out: Tensor = _CpuPReLU.apply(x, self.weight)
+            out: Tensor = _CpuPReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
             return out
         return F.prelu(x, self.weight)
 
@@ -47,7 +47,7 @@ class _CpuPReLU(Function):
         return F.prelu(x, weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         return prelu_backward(grad, *ctx.saved_tensors)
 
@@ -70,9 +70,8 @@ def prelu_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     by_x, by_weight = torch.empty_like(x), torch.zeros_like(weight)
     images = max(1, _PIECE // max(1, x[:1].numel()))
     below = torch.empty_like(x[:images])  # g where x ≤ 0, and 0 elsewhere
-    for some_grad, some_x, result in zip(
-        grad.split(images), x.split(images), by_x.split(images), strict=True
-    ):
+    parts = zip(torch.split(grad, images), torch.split(x, images), torch.split(by_x, images), strict=True)
+    for some_grad, some_x, result in parts:
         low = below[: len(some_x)]
         torch.ops.aten.threshold_backward.grad_input(some_grad, some_x, 0, grad_input=result)
         torch.sub(some_grad, result, out=low)
