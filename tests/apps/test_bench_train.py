@@ -16,7 +16,7 @@ def test_every_figure_is_there_and_both_loops_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "bench.json"
-    small = "--width 8 --dim 32 --input-size 28 --local 9 --public 16 --batch 4 --epochs 2 --pairs 1"
+    small = "--width 8 --dim 32 --input-size 28 --local 9 --public 16 --batch 4 --epochs 2 --pairs 1 --learning-rate 1e-3"
     rest = "--mining-local 50 --mining-public 500 --clients 3 --parameters 0.5 --backbone sphereface10"
     assert main(["bench", "train", *small.split(), *rest.split(), "--json", str(file)]) == 0
     found = json.loads(file.read_text())

@@ -1,0 +1,1 @@
+"""``fedfr bench``: what training costs here, measured against plain loops in the same run."""
