@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from fedfr_edge.train.backbones.backbone import build_backbone
+from fedfr_edge.train import losses
+from fedfr_edge.train.backbones.backbone import build_backbone, normalise
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.config import TrainConfig
@@ -34,7 +35,8 @@ class RoundTask:
         epochs: E.
         mined: share of the public images that is to be mined.
         seed: of weights, images and order.
-        learning_rate: of SGD; see :class:`~fedfr_edge.apps.commands.bench_train.BenchTrain`.
+        learning_rate: of SGD.
+        warm_up: steps that the weights were trained before the round, as those of a real Θ_g were.
         device: torch device.
         precision: of our loop; the plain one is float32.
         threads: CPU threads.
@@ -47,7 +49,8 @@ class RoundTask:
     epochs: int
     mined: float
     seed: int
-    learning_rate: float = 1e-7
+    learning_rate: float = 1e-3
+    warm_up: int = 20
     device: str = "cpu"
     precision: str = "float32"
     threads: int = 1
@@ -108,7 +111,8 @@ def make(task: RoundTask) -> RoundInput:
     local_jpegs, local_labels = _faces(task.local, draw)
     public_jpegs, public_labels = _faces(task.public, draw)
     generator = task.rng.generator("weights")
-    backbone = cpu_state(build_backbone(task.spec, seed=task.seed))
+    local, public = (np.stack([decode(one) for one in jpegs]) for jpegs in (local_jpegs, public_jpegs))
+    backbone, phi = _pretrained(task, public, public_labels)
     before = {
         name: value + 0.05 * value.std(correction=0) * torch.randn(value.shape, generator=generator)
         if value.ndim > 1
@@ -117,22 +121,31 @@ def make(task: RoundTask) -> RoundInput:
     }
     people, dim = int(local_labels.max()) + 1, task.spec.dim
     proxies = torch.randn((people, dim), generator=generator)
-    model = GlobalModel(
-        task.spec, backbone, torch.randn((int(public_labels.max()) + 1, dim), generator=generator)
-    )
+    model = GlobalModel(task.spec, backbone, phi)
     private = PrivateState(
         proxies, torch.eye(dim), torch.zeros(dim), proxies.clone(), torch.zeros(people), before, 1
     )
-    return RoundInput(
-        model,
-        private,
-        local_jpegs,
-        public_jpegs,
-        np.stack([decode(one) for one in local_jpegs]),
-        np.stack([decode(one) for one in public_jpegs]),
-        local_labels,
-        public_labels,
-    )
+    return RoundInput(model, private, local_jpegs, public_jpegs, local, public, local_labels, public_labels)
+
+
+def _pretrained(
+    task: RoundTask, public: AlignedFaces, labels: Labels
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Θ and Φ after a few steps of CosFace: at random weights a last bit grows to a digit in a few steps."""
+    net = build_backbone(task.spec, seed=task.seed)
+    generator = task.rng.generator("pre-training")
+    phi = torch.randn((int(labels.max()) + 1, task.spec.dim), generator=generator) / task.spec.dim**0.5
+    parameters = [*net.parameters(), phi.requires_grad_()]
+    optimizer = torch.optim.SGD(parameters, lr=0.02, momentum=0.9)
+    for _ in range(task.warm_up):
+        rows = torch.randperm(len(public), generator=generator)[: task.batch]
+        cosine = losses.cosines(net(normalise(torch.from_numpy(public)[rows])), phi)
+        loss = losses.cosface(cosine, torch.from_numpy(labels)[rows], scale=30.0, margin=0.4)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    return cpu_state(net), phi.detach()
 
 
 def threshold_for(task: RoundTask, given: RoundInput) -> float:

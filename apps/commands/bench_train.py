@@ -32,11 +32,8 @@ class BenchTrain:
     mined: float = option(0.5, help="share of them that is to be mined", low=0, high=1)
     batch: int = option(16, help="images in a step", low=2)
     epochs: int = option(4, help="local epochs E", low=1)
-    learning_rate: float = option(
-        1e-7,
-        help="of the rounds; low, as batch normalisation of an untrained network makes much of a last bit",
-        low=0,
-    )
+    learning_rate: float = option(1e-3, help="of the rounds", low=0)
+    warm_up: int = option(20, help="steps that the weights are trained before, as a round's are", low=0)
     pairs: int = option(3, help="rounds of each loop, in alternation; medians of the pairs count", low=1)
     mining_local: int = option(1000, help="local features for mining; the paper's size is 6500", low=1)
     mining_public: int = option(40000, help="public features for mining; the paper's size is 420000", low=100)
@@ -71,6 +68,7 @@ def bench(config: BenchTrain, progress: Progress = no_progress) -> dict[str, Any
             config.mined,
             config.seed,
             config.learning_rate,
+            config.warm_up,
             config.device,
             config.precision,
             config.threads,

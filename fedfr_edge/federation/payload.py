@@ -102,6 +102,30 @@ def read_instruction(content: RecordDict) -> Instruction:
     """
     _check_names(content, {"arrays": ArrayRecord, "config": ConfigRecord}, "the server's message")
     config = dict(content["config"])
+    # Kg is the server's to say; everything else follows from the spec.
+    layout, spec, settings, metadata = read_config(config, _rows(content, PHI))
+    if settings.shares_proxies and PROXIES in content["arrays"]:
+        layout = dataclasses.replace(layout, people=_rows(content, PROXIES))
+    arrays = _read_arrays(content["arrays"], layout, "the server's message")
+    backbone, phi = unpack(layout, arrays)
+    model = GlobalModel(spec, backbone, phi, round=config["server-round"] - 1, metadata=metadata)
+    own = torch.from_numpy(arrays[PROXIES].copy()) if PROXIES in arrays else None
+    return Instruction(config["server-round"], config["federation"], config["seed"], settings, model, own)
+
+
+def read_config(
+    config: Mapping[str, Any], classes: int
+) -> tuple[Layout, BackboneSpec, TrainConfig, dict[str, str]]:
+    """The part of an instruction that is not arrays: layout, spec, settings and the model's metadata.
+
+    Args:
+        config: the message's ``config`` record.
+        classes: Kg, the rows of Φ that travels.
+
+    Raises:
+        PayloadError: another message format, a field or setting that is missing, unknown or of another
+            type, or another layout of the same spec: the two sides are of different versions.
+    """
     if {key: type(value) for key, value in config.items()} != _INSTRUCTION_TYPES:
         raise PayloadError(
             f"the server's message is configured by {sorted(config)}, expected exactly "
@@ -120,20 +144,13 @@ def read_instruction(content: RecordDict) -> Instruction:
         raise PayloadError(
             f"the server's message cannot be understood: {error}; update fedfr-edge on both sides"
         ) from error
-    # Kg is the server's to say; everything else follows from the spec.
-    layout = Layout.of(spec, _rows(content, PHI))
+    layout = Layout.of(spec, classes)
     if layout.digest != config["layout"]:
         raise PayloadError(
             f"the server packs {spec} in another layout than this client ({config['layout'][:12]}… against "
             f"{layout.digest[:12]}…); update fedfr-edge on both sides"
         )
-    if settings.shares_proxies and PROXIES in content["arrays"]:
-        layout = dataclasses.replace(layout, people=_rows(content, PROXIES))
-    arrays = _read_arrays(content["arrays"], layout, "the server's message")
-    backbone, phi = unpack(layout, arrays)
-    model = GlobalModel(spec, backbone, phi, round=config["server-round"] - 1, metadata=metadata)
-    own = torch.from_numpy(arrays[PROXIES].copy()) if PROXIES in arrays else None
-    return Instruction(config["server-round"], config["federation"], config["seed"], settings, model, own)
+    return layout, spec, settings, metadata
 
 
 def check_agreed(settings: TrainConfig, agreed: bool) -> None:
