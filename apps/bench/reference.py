@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fedfr_edge.train import losses
-from fedfr_edge.train.backbones.backbone import Backbone
+from fedfr_edge.train.backbones.backbone import Backbone, normalise
 from fedfr_edge.train.local_training import draw_epochs
 
 from .task import RoundInput, RoundTask, decode
@@ -24,30 +24,46 @@ TERMS = ("loss_cos", "loss_con", "loss_bce", "loss")
 """The losses of a step, in order."""
 
 
-def plain_round(task: RoundTask, given: RoundInput, threshold: float) -> tuple[list[int], list[list[float]]]:
+def plain_round(
+    task: RoundTask, given: RoundInput, threshold: float, *, our_layers: bool = False
+) -> tuple[list[int], list[list[float]]]:
     """One client round.
+
+    Args:
+        task: its settings.
+        given: its weights and images.
+        threshold: t_HN.
+        our_layers: take our layers and channels-last images instead of PyTorch's and contiguous ones. The
+            loop stays plain; so it must give the losses of ours, step by step. With other layers a last
+            bit can turn an activation's sign, and a deep network's next steps go apart from there.
 
     Returns:
         Rows of the hard negatives, and of each step its :data:`TERMS`.
     """
     config, device = task.config(threshold), torch.device(task.device)
-    frozen_global = _plain_network(given, given.model.backbone, device).eval()
-    frozen_previous = _plain_network(given, given.private.backbone, device).eval()
+    network = _our_network if our_layers else _plain_network
+    layout = torch.channels_last if our_layers else torch.contiguous_format
+
+    def load(jpegs: list[bytes], flipped: npt.NDArray[np.bool_] | None = None) -> Tensor:
+        return _load(jpegs, device, flipped).contiguous(memory_format=layout)
+
+    frozen_global = network(given, given.model.backbone, device).eval()
+    frozen_previous = network(given, given.private.backbone, device).eval()
 
     with torch.no_grad():
         batches = range(0, len(given.public_jpegs), config.embed_batch)
         public = [
-            F.normalize(frozen_global(_load(given.public_jpegs[at : at + config.embed_batch], device)))
+            F.normalize(frozen_global(load(given.public_jpegs[at : at + config.embed_batch])))
             for at in batches
         ]
-        local = F.normalize(frozen_global(_load(given.local_jpegs, device)))
+        local = F.normalize(frozen_global(load(given.local_jpegs)))
         similarity = local @ torch.cat(public).T
     hard = torch.nonzero(similarity.amax(dim=0) > threshold).flatten().tolist()
 
     jpegs = given.local_jpegs + [given.public_jpegs[row] for row in hard]
     people = len(given.private.local_proxies)
     labels = torch.from_numpy(np.concatenate([given.local_labels, people + given.public_labels[hard]]))
-    net = _plain_network(given, given.model.backbone, device).train()
+    net = network(given, given.model.backbone, device).train()
     local_proxies = _parameter(given.private.local_proxies, device)
     global_proxies = _parameter(given.model.global_proxies, device)
     weight, bias = (
@@ -67,7 +83,7 @@ def plain_round(task: RoundTask, given: RoundInput, threshold: float) -> tuple[l
     steps = []
     for epoch in draw_epochs(len(labels), config, task.rng):
         for batch in epoch:
-            faces = _load([jpegs[row] for row in batch.rows], device, batch.flipped.numpy())
+            faces = load([jpegs[row] for row in batch.rows], batch.flipped.numpy())
             target = labels[batch.rows].to(device)
             features = net(faces)
             with torch.no_grad():
@@ -99,8 +115,13 @@ def _load(jpegs: list[bytes], device: torch.device, flipped: npt.NDArray[np.bool
     images = [decode(jpeg) for jpeg in jpegs]
     if flipped is not None:
         images = [image[:, ::-1] if flip else image for image, flip in zip(images, flipped, strict=True)]
-    faces = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float()
-    return ((faces / 255 - 0.5) / 0.5).contiguous()
+    return normalise(torch.from_numpy(np.stack(images)).to(device))
+
+
+def _our_network(given: RoundInput, state: dict[str, Tensor], device: torch.device) -> Backbone:
+    net = Backbone(given.model.spec)
+    net.load_state_dict(state)
+    return net.to(device)
 
 
 def _plain_network(given: RoundInput, state: dict[str, Tensor], device: torch.device) -> Backbone:
@@ -110,6 +131,8 @@ def _plain_network(given: RoundInput, state: dict[str, Tensor], device: torch.de
         for name, child in module.named_children():
             if isinstance(child, nn.PReLU):
                 setattr(module, name, nn.PReLU(child.num_parameters))
+            elif isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.BatchNorm2d(child.num_features, child.eps, child.momentum))
     net.load_state_dict(state)
     return net.to(device)
 

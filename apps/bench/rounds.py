@@ -60,6 +60,7 @@ def measure(task: RoundTask, pairs: int, progress: Progress) -> dict[str, Any]:
             for number, (place, loop, results) in enumerate(order if pair % 2 == 0 else order[::-1]):
                 results.append(place.submit(loop, task, threshold).result())
                 progress(name, 2 * pair + number + 1, 2 * pairs)
+        same_layers = ours_at.submit(run_plain_with_our_layers, task, threshold).result()
         bounds = ours_at.submit(profile_ours, task, threshold).result()
     if plain[0].hard != ours[0].hard or len(plain[0].losses) != len(ours[0].losses):
         raise TrainingError(
@@ -78,7 +79,9 @@ def measure(task: RoundTask, pairs: int, progress: Progress) -> dict[str, Any]:
         "round_ratio": statistics.median(a.seconds / b.seconds for a, b in zip(ours, plain, strict=True)),
         "round_ratio_cpu": statistics.median(a.cpu / b.cpu for a, b in zip(ours, plain, strict=True)),
         "arithmetic_ratio": arithmetic_ratio(task, len(ours[0].hard)),
-        "largest_loss_difference": _difference(plain[0].losses, ours[0].losses),
+        "largest_loss_difference": _difference(same_layers.losses, ours[0].losses),
+        "first_step_loss_difference": _difference(plain[0].losses[:1], ours[0].losses[:1]),
+        "loss_difference_with_other_layers": _difference(plain[0].losses, ours[0].losses),
         "plain_peak_bytes": plain[-1].peak,
         "ours_peak_bytes": ours[-1].peak,
         "profile": bounds,
@@ -124,6 +127,13 @@ def run_plain(task: RoundTask, threshold: float) -> Timed:
     from .reference import plain_round
 
     return _timed(lambda: plain_round(task, _made[task], threshold))
+
+
+def run_plain_with_our_layers(task: RoundTask, threshold: float) -> Timed:
+    """One round of the plain loop whose layers are ours: its losses are what ours must be."""
+    from .reference import plain_round
+
+    return _timed(lambda: plain_round(task, _made[task], threshold, our_layers=True))
 
 
 def run_ours(task: RoundTask, threshold: float) -> Timed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +17,7 @@ from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.embed import embed
+from fedfr_edge.train.local_model import first_private
 from fedfr_edge.train.private import PrivateState
 from fedfr_edge.train.seeds import RoundSeed
 from fedfr_edge.types import AlignedFaces, Labels
@@ -119,12 +121,13 @@ def make(task: RoundTask) -> RoundInput:
         else value.clone()
         for name, value in backbone.items()
     }
-    people, dim = int(local_labels.max()) + 1, task.spec.dim
-    proxies = torch.randn((people, dim), generator=generator)
     model = GlobalModel(task.spec, backbone, phi)
-    private = PrivateState(
-        proxies, torch.eye(dim), torch.zeros(dim), proxies.clone(), torch.zeros(people), before, 1
+    embeddings = embed(model.build(), local, batch=16, device=torch.device("cpu"))
+    people = int(local_labels.max()) + 1
+    first = first_private(
+        people, embeddings, torch.from_numpy(local_labels), model, task.config(1.0), task.rng
     )
+    private = dataclasses.replace(first, backbone=before, round=1)
     return RoundInput(model, private, local_jpegs, public_jpegs, local, public, local_labels, public_labels)
 
 

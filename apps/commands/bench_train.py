@@ -125,7 +125,15 @@ def _lines(result: dict[str, Any]) -> list[str]:
             (f"{name}: a client's round", f"{before:.1f} s plain, {after:.1f} s ours"),
             ("  ratio", f"{one['round_ratio']:.3f} by the clock, {one['round_ratio_cpu']:.3f} of CPU time"),
             ("  ratio by arithmetic alone", f"{one['arithmetic_ratio']:.3f}"),
-            ("  largest difference of a step's loss", f"{one['largest_loss_difference']:.1e}"),
+            (
+                "  losses of all steps differ by at most",
+                f"{one['largest_loss_difference']:.1e} (same layers in the plain loop)",
+            ),
+            (
+                "  with PyTorch's layers there",
+                f"{one['first_step_loss_difference']:.1e} in the first step, "
+                f"{one['loss_difference_with_other_layers']:.1e} in all",
+            ),
             (
                 "  what bounds it",
                 ", ".join(

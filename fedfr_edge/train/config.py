@@ -162,6 +162,28 @@ class TrainConfig:
         None, help="average Φ over clients (Eq. 4); paper on, reference off: Φ stays as pre-trained"
     )
 
+    update_dtype: Literal["float32", "float16"] = option(
+        "float32", help="float16: clients send the change of Θ and Φ in half precision, for half the bytes"
+    )
+
+    # Left out is None, not 0: a run that was begun before these settings were there can be gone on with.
+    dp_clip: float | None = option(
+        None,
+        help="differential privacy: shorten a client's change of Θ and Φ to this L2 norm; all weigh the same",
+        low=1e-9,
+    )
+    dp_noise: float | None = option(
+        None,
+        help="differential privacy: standard deviation of each client's noise, in units of dp_clip; needs it",
+        low=1e-6,
+    )
+    dp_delta: float | None = option(
+        None,
+        help="δ that ε is told for, well below 1 / clients; 1e-5 if not given",
+        low=1e-300,
+        high=0.5,
+    )
+
     device: str = option("cpu", help="torch device: cpu, cuda, cuda:1, …")
     precision: Literal["float32", "bf16", "fp16"] = option(
         "float32", help="of the backbone on a GPU (autocast); losses are always float32"
@@ -201,6 +223,23 @@ class TrainConfig:
             raise ConfigError(
                 "alpha_cos, alpha_con and alpha_bce are all 0: nothing would be learned; set one"
             )
+        if settings.dp_noise is not None and settings.dp_clip is None:
+            raise ConfigError(
+                f"dp_noise is {settings.dp_noise:g}, but without dp_clip an update has no largest norm, and "
+                "no noise hides it; set dp_clip too"
+            )
+        if settings.dp_clip is not None and settings.shares_proxies:
+            raise ConfigError(
+                f"method {settings.method} sends W, a vector for each person, and dp_clip and dp_noise cover "
+                "Θ and Φ alone: privacy would be an empty promise; leave them out, or choose another method"
+            )
+        if settings.dp_delta is not None and settings.dp_noise is None:
+            raise ConfigError(
+                f"dp_delta is {settings.dp_delta:g}, but there is no ε without noise; set dp_noise too, or "
+                "leave dp_delta out"
+            )
+        if settings.dp_noise is not None and settings.dp_delta is None:
+            settings = dataclasses.replace(settings, dp_delta=1e-5)
         return settings
 
     @property
@@ -246,7 +285,13 @@ class TrainConfig:
         return settings.epochs[min(round, len(settings.epochs)) - 1]
 
     def weight_of(self, metrics: dict[str, float]) -> float:
-        """A client's weight in the average (Eq. 2 and 4), from the metrics of its update."""
+        """A client's weight in the average (Eq. 2 and 4), from the metrics of its update.
+
+        The same for all with ``dp_clip``: by weights, a client with many images would move the mean by more
+        than the clipped norm's share, and would tell how many it has.
+        """
+        if self.dp_clip is not None:
+            return 1.0
         pool = self.resolved().client_weight == "pool"
         return float(metrics["images"] + (metrics["hard_negatives"] if pool else 0))
 

@@ -13,7 +13,8 @@ from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientData, client_round
 from fedfr_edge.train.config import TrainConfig
-from fedfr_edge.train.exchange import clients_asked, model_after_round, model_for_clients
+from fedfr_edge.train.exchange import clients_asked, model_after_round, model_for_clients, what_leaves
+from fedfr_edge.train.half_precision import as_it_arrives
 from fedfr_edge.train.private import PrivateState
 from fedfr_edge.train.seeds import RoundSeed
 from fedfr_edge.train.spread_out import spread_out
@@ -55,8 +56,9 @@ def run_rounds(
             states[client], update, numbers = client_round(
                 states.get(client), sent, clients[client], config, RoundSeed(seed, number, client), progress
             )
+            update, numbers = what_leaves(update, numbers, sent, config)
             if update is not None:
-                mean.add(update, config.weight_of(numbers))
+                mean.add(as_it_arrives(update, sent, config), config.weight_of(numbers))
             metrics[-1][client] = numbers
         global_model = model_after_round(global_model, mean, config)
         if config.shares_proxies:

@@ -60,6 +60,8 @@ def make_run(
                 "hard_negatives": 10 * images,
                 "loss": loss + extra,
                 "loss_cos": loss / 2,
+                "bytes_up": 40_000 * images,
+                "bytes_down": 90_000,
             }
             for name, images, extra in (("anna", 10, 0.0), ("bo", 30, 1.0))
         }
@@ -166,6 +168,8 @@ def test_numbers_of_show_are_those_of_the_files(runs: Path, capsys: pytest.Captu
         assert row["hard_neg"] == str(sum(c["hard_negatives"] for c in clients))
         assert row["seconds"] == f"{line['seconds']:.1f}"
         assert "loss_bce" not in row
+        assert (row["MB_up"], row["MB_down"]) == ("1.60", "0.18")
+    assert "Traffic of 3 rounds: 4.80 MB up, 0.54 MB down" in text
     rows = table(text[text.index("Scores, per cent: TAR at FAR 1e-2") :], "round")
     for line in map(json.loads, (path / "scores.jsonl").read_text().splitlines()):
         row = dict(zip(rows["round"], rows[str(line["round"])], strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr_edge.train.backbones.batch_norm import BatchNorm2d
 from fedfr_edge.train.backbones.prelu import PReLU
 from fedfr_edge.train.backbones.spec import BackboneSpec
 
@@ -25,16 +26,16 @@ class IBasicBlock(nn.Module):
 
     def __init__(self, before: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(before)
+        self.bn1 = BatchNorm2d(before)
         self.conv1 = nn.Conv2d(before, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.prelu = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
+        self.bn3 = BatchNorm2d(channels)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or before != channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(before, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+                nn.Conv2d(before, channels, 1, stride=stride, bias=False), BatchNorm2d(channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ class IResNet(nn.Module):
         super().__init__()
         width = spec.width
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.prelu = PReLU(width)
         before = width
         for number, blocks in enumerate(BLOCKS[spec.name], start=1):
@@ -62,7 +63,7 @@ class IResNet(nn.Module):
             ]
             self.add_module(f"layer{number}", nn.Sequential(*stage))
             before = channels
-        self.bn2 = nn.BatchNorm2d(before)
+        self.bn2 = BatchNorm2d(before)
         self.fc = nn.Linear(before * spec.final_side**2, spec.dim)
         self.features = nn.BatchNorm1d(spec.dim)
         # The published network fixes this scale at 1: only the direction of an embedding matters.

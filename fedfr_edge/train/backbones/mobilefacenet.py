@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr_edge.train.backbones.batch_norm import BatchNorm2d
 from fedfr_edge.train.backbones.prelu import PReLU
 from fedfr_edge.train.backbones.spec import BackboneSpec
 
@@ -38,7 +39,7 @@ def _linear(
 ) -> _Chain:
     """Convolution and BatchNorm."""
     conv = nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False)
-    return _Chain(conv, nn.BatchNorm2d(after))
+    return _Chain(conv, BatchNorm2d(after))
 
 
 def _block(
@@ -46,7 +47,7 @@ def _block(
 ) -> _Chain:
     """Convolution, BatchNorm and PReLU."""
     conv = nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False)
-    return _Chain(conv, nn.BatchNorm2d(after), PReLU(after))
+    return _Chain(conv, BatchNorm2d(after), PReLU(after))
 
 
 def _bottleneck(before: int, inner: int, after: int, stride: int) -> tuple[_Chain, _Chain, _Chain]:
