@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fedfr_edge.train import losses
-from fedfr_edge.train.backbones.backbone import build_backbone, normalise
+from fedfr_edge.train.backbones.backbone import Backbone, build_backbone, normalise
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.config import TrainConfig
@@ -148,7 +149,19 @@ def _pretrained(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
+    _settle(net, public, task.batch)
     return cpu_state(net), phi.detach()
+
+
+@torch.no_grad()
+def _settle(net: Backbone, faces: AlignedFaces, batch: int) -> None:
+    """Take the running statistics anew: so few steps leave them behind, and all faces would look alike."""
+    norms = [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over what comes
+    for start in range(0, len(faces) - 1, batch):
+        net(normalise(torch.from_numpy(faces[start : start + batch].copy())))
 
 
 def threshold_for(task: RoundTask, given: RoundInput) -> float:

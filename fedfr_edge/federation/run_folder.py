@@ -7,6 +7,7 @@
     RUN/metrics.jsonl                         one JSON object for each round
     RUN/.lock                                 held by the process that runs the rounds
     RUN/proxies/                              FedFace only, see :mod:`.proxy_store`
+    RUN/privacy.jsonl                         with differential privacy, see :mod:`.privacy_account`
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fedfr_edge.train.file_lock import FileLock
 
 _FORMAT = 1
 _NAME = re.compile(r"round_(\d{4,})\.safetensors")
-FREE = ("rounds", "device", "threads", "embed_batch", "image_budget")
+FREE = ("rounds", "device", "compile", "threads", "embed_batch", "image_budget")
 """Settings that a resumed run may change: how far to go, and on what."""
 
 
@@ -141,10 +142,26 @@ class RunFolder:
         Raises:
             WriteError: the disk refused; earlier rounds are untouched.
         """
-        lines = [*(line for line in self.metrics() if line["round"] < model.round), {**report}]
-        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-        atomic.write_text(self.path / "metrics.jsonl", text)
+        self._write_metrics(report)
         save_global(model, self.checkpoint(model.round))
+
+    def note_attempt(self, round: int, record: Mapping[str, Any]) -> None:
+        """Record an attempt at a round that did not count: a last line, which the round's own replaces.
+
+        Raises:
+            WriteError: the disk refused; earlier rounds are untouched.
+        """
+        attempts = [*self.attempts(round), {**record}]
+        self._write_metrics({"round": round, "unfinished": True, "clients": {}, "attempts": attempts})
+
+    def attempts(self, round: int) -> list[dict[str, Any]]:
+        """The records of earlier attempts at a round that is not finished, also of those before a kill.
+
+        Raises:
+            FederationError: the file is damaged.
+        """
+        found = [line for line in self._lines() if line["round"] == round and "unfinished" in line]
+        return [dict(record) for line in found for record in line["attempts"]]
 
     def metrics(self) -> list[dict[str, Any]]:
         """The recorded rounds.
@@ -152,6 +169,14 @@ class RunFolder:
         Raises:
             FederationError: the file is damaged.
         """
+        return [line for line in self._lines() if "unfinished" not in line]
+
+    def _write_metrics(self, last: Mapping[str, Any]) -> None:
+        lines = [*(line for line in self.metrics() if line["round"] < last["round"]), {**last}]
+        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+        atomic.write_text(self.path / "metrics.jsonl", text)
+
+    def _lines(self) -> list[dict[str, Any]]:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
