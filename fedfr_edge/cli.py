@@ -32,6 +32,11 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "pretrain": "Train a backbone on public identities (CosFace).",
     "train": "Run FedFR rounds over the clients of a split, through Flower.",
+    "federation": {
+        "server": "The server of a federation on several machines: a SuperLink and the run on it.",
+        "client": "One client of it: a SuperNode with its own faces, kept running.",
+        "status": "Rounds, clients, failures and nodes of a federation.",
+    },
     "study": "Every method of the paper with several seeds, side by side.",
     "runs": {
         "list": "The training runs below a folder: how far they are, and how good.",
@@ -50,6 +55,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     "login": "Compare a photograph with the gallery and decide.",
     "bench": {
         "train": "What training costs on this machine, against plain loops in the same run.",
+        "federation": "What a federated round costs beyond training.",
     },
     "doctor": "What is installed, what is in effect, and what to do about each fault.",
 }
@@ -60,6 +66,7 @@ _GROUP_HELP = {
     "data": "Make, split and look at stores of aligned faces.",
     "evaluate": "Measure torch checkpoints and exported models.",
     "export": "Write models as ONNX, checked against torch.",
+    "federation": "Rounds over several machines (docs/deploy.md).",
     "runs": "Tell training runs apart.",
 }
 

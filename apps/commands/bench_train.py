@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +104,7 @@ def bench(config: BenchTrain, progress: Progress = no_progress) -> dict[str, Any
 
 def run(config: BenchTrain) -> None:
     """Run the command."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter, in the processes to come
     with console.progress_bars() as progress:
         result = bench(config, progress)
     for line in _lines(result):

@@ -13,10 +13,11 @@ from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError, MissingPartError
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.privacy_loss import privacy_text
 from fedfr_edge.types import Progress, no_progress
 
 from .. import console
-from ..runs.means import LOSSES, round_means
+from ..runs.means import LOSSES, TRAFFIC, megabytes, round_means
 from ..runs.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class _Places:
     seed: int = option(0, help="seed of everything random", low=0, high=2**63 - 1)
     quorum: int = option(0, help="clients that must answer in a round; 0: all of them", low=0)
     deadline: float = option(12 * 3600.0, help="seconds that a round may take", low=1)
+    repeats: int = option(
+        2, help="how often a round that too few clients answered is tried again, where that can help", low=0
+    )
     processes: int = option(
         0,
         help="clients that train at a time, each in a process of its own; 0: as many as fit the cores on a "
@@ -183,7 +187,14 @@ def train(
         pretrained=config.pretrained,
         settings=config.hyper_parameters(),
         seed=config.seed,
-        terms=Terms(len(clients), config.quorum, deadline=config.deadline, patience=5.0),
+        terms=Terms(
+            len(clients),
+            config.quorum,
+            deadline=config.deadline,
+            patience=5.0,
+            repeats=config.repeats,
+            pause=1.0,
+        ),
         sources={
             "store": faces.store.digest,
             "split": hashlib.sha256(config.split.read_bytes()).hexdigest(),
@@ -276,17 +287,23 @@ def _terms(config: TrainRun) -> list[str]:
 
 def _header(config: TrainRun) -> str:
     losses = " ".join(f"{term:>9}" for term in _terms(config))
-    return f"round  clients   images {losses}  hard_neg   seconds"
+    return f"round  clients   images {losses}  hard_neg   seconds     MB_up   MB_down"
 
 
 def _row(config: TrainRun, report: Report) -> str:
     """One round as a line of the table; see :func:`..runs.means.round_means`."""
     means = round_means(report.to_dict())
-    cells = [f"{report.round:5d}", f"{means['clients']:8.0f}", f"{means['images']:8.0f}"]
+    hidden = bool(report.privacy)  # then the counts stand for nothing, and no loss is told
+    cells = [f"{report.round:5d}", f"{means['clients']:8.0f}"]
+    cells.append(f"{'hidden' if hidden else round(means['images'])!s:>8}")
     for term in _terms(config):
         width = max(9, len(term))
-        cells.append(f"{means[term]:{width}.4f}" if term in means else f"{'off':>{width}}")
-    line = " ".join([*cells, f"{means['hard_negatives']:9.0f}", f"{report.seconds:9.1f}"])
+        missing = "hidden" if hidden else "off"
+        cells.append(f"{means[term]:{width}.4f}" if term in means else f"{missing:>{width}}")
+    cells.append(f"{'hidden' if hidden else round(means['hard_negatives'])!s:>9}")
+    line = " ".join([*cells, f"{report.seconds:9.1f}"])
+    line += "".join(f" {megabytes(means, way):>9}" for way in TRAFFIC)
+    line += f"\n       {privacy_text(report.privacy)}" if report.privacy else ""
     return line + "".join(f"\n       {client} left out: {why}" for client, why in report.failed.items())
 
 

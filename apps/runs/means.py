@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+TRAFFIC = ("bytes_up", "bytes_down")
+"""Bytes of the clients' replies, and of what they were sent."""
+
 LOSSES = ("loss", "loss_cos", "loss_con", "loss_bce", "loss_branch", "loss_kd")
 """Loss terms in the order in which they are shown; the first is their weighted sum."""
 
@@ -17,7 +20,8 @@ def round_means(record: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         ``clients`` (how many count), ``images`` and ``hard_negatives`` (sums), each loss term that is on
-        (mean over the clients, weighted by their images), ``seconds`` (of the whole round).
+        (mean over the clients, weighted by their images), ``seconds`` (of the whole round), and where
+        they were measured ``bytes_up`` and ``bytes_down`` (sums).
     """
     clients = list(record["clients"].values())
     means = {
@@ -26,12 +30,20 @@ def round_means(record: Mapping[str, Any]) -> dict[str, float]:
         "hard_negatives": float(sum(metrics.get("hard_negatives", 0.0) for metrics in clients)),
         "seconds": float(record["seconds"]),
     }
+    for way in TRAFFIC:
+        if any(way in metrics for metrics in clients):
+            means[way] = float(sum(metrics.get(way, 0) for metrics in clients))
     for term in LOSSES:
         known = [metrics for metrics in clients if term in metrics]
         weight = sum(metrics["images"] for metrics in known)
         if weight:
             means[term] = sum(metrics[term] * metrics["images"] for metrics in known) / weight
     return means
+
+
+def megabytes(means: Mapping[str, float], way: str) -> str:
+    """A round's traffic one way in MB (10⁶ bytes), or a dash where it was not measured."""
+    return f"{means[way] / 1e6:.2f}" if way in means else "–"
 
 
 def client_range(record: Mapping[str, Any], name: str) -> tuple[float, float] | None:

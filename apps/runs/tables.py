@@ -10,9 +10,10 @@ from typing import Any
 from rich.cells import cell_len
 
 from fedfr_edge.evaluation.tables import Table, percent, rate_text
+from fedfr_edge.train.privacy_loss import privacy_text
 
 from .best import best_of, headline_far, loss_curve, model_names, score_curve
-from .means import LOSSES, round_means
+from .means import LOSSES, TRAFFIC, megabytes, round_means
 from .record import SOURCES, RunRecord
 
 NONE = "–"
@@ -80,19 +81,27 @@ def rounds_table(record: RunRecord) -> Table:
     """One row for each round of a run: its losses, hard negatives and time."""
     means = {int(line["round"]): round_means(line) for line in record.rounds}
     terms = [term for term in LOSSES if any(term in found for found in means.values())]
+    # Under differential privacy clients do not tell their counts.
+    hidden = {int(line["round"]) for line in record.rounds if "epsilon" in line}
     rows = tuple(
         (
             str(number),
             f"{found['clients']:.0f}",
-            f"{found['images']:.0f}",
+            NONE if number in hidden else f"{found['images']:.0f}",
             *(f"{found[term]:.4f}" if term in found else NONE for term in terms),
-            f"{found['hard_negatives']:.0f}",
+            NONE if number in hidden else f"{found['hard_negatives']:.0f}",
             f"{found['seconds']:.1f}",
+            *(megabytes(found, way) for way in TRAFFIC),
         )
         for number, found in sorted(means.items())
     )
-    header = ("round", "clients", "images", *terms, "hard_neg", "seconds")
-    return Table("Rounds: means over the clients, weighted by images", header, rows)
+    header = ("round", "clients", "images", *terms, "hard_neg", "seconds", "MB_up", "MB_down")
+    up, down = (sum(found.get(way, 0.0) for found in means.values()) for way in TRAFFIC)
+    measured = [found for found in means.values() if TRAFFIC[0] in found]
+    notes = (f"Traffic of {len(measured)} rounds: {up / 1e6:.2f} MB up, {down / 1e6:.2f} MB down",)
+    title = "Rounds: means over the clients, weighted by images"
+    told = privacy_text(record.rounds[-1]) if record.rounds else ""
+    return Table(title, header, rows, (notes if measured else ()) + ((told,) if told else ()))
 
 
 def scores_table(record: RunRecord) -> Table:

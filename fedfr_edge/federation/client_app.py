@@ -8,6 +8,7 @@ are from the node's configuration::
 
 ``store`` without ``split`` is a device's own faces; several ``public-stores`` are joined by ``:``, and are
 needed only by methods that use public faces. ``share-proxies=true`` agrees to FedFace's sending W.
+``agreed`` is a TOML file of settings that the server's must equal, or this client does not train.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedfr_edge.errors import ConfigError, FederationError
+from fedfr_edge.federation.refusal import code_of
 from fedfr_edge.federation.roster import hello_reply
 from fedfr_edge.types import Progress, no_progress
 
@@ -54,6 +56,8 @@ class ClientSite:
         settings: hyper-parameters that this machine decides for itself (``device``, ``threads``).
         prepare: called before training, once for each round.
         progress: told about the round's mining and training.
+        agreed: what the server's settings must be for this client to train: section ``train`` or ``backbone``
+            -> field -> value; see :func:`.readiness.check_agreed_settings`.
         share_proxies: agrees that W, a stand-in for its people's faces, leaves where the method (FedFace)
             asks for it.
     """
@@ -65,6 +69,7 @@ class ClientSite:
     prepare: Callable[[TrainConfig], None] = lambda settings: None
     progress: Progress = no_progress
     share_proxies: bool = False
+    agreed: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 def make_client_app(find_site: Callable[[Context], ClientSite]) -> ClientApp:
@@ -75,11 +80,18 @@ def make_client_app(find_site: Callable[[Context], ClientSite]) -> ClientApp:
         with _nothing_but_the_name():
             return Message(hello_reply(find_site(context).client), reply_to=message)
 
+    def check(message: Message, context: Context) -> Message:
+        from fedfr_edge.federation.readiness import answer
+
+        with _nothing_but_the_name(coded=True):
+            return Message(answer(message.content, find_site(context)), reply_to=message)
+
     def train(message: Message, context: Context) -> Message:
         with _nothing_but_the_name():
             return Message(_round(message.content, find_site(context)), reply_to=message)
 
     app.query("hello")(hello)
+    app.query("check")(check)
     app.train()(train)
     return app
 
@@ -92,7 +104,14 @@ def site_from_node_config(context: Context) -> ClientSite:
     """
     values = dict(context.node_config)
     required = {"client-id": str, "store": str, "private": str}
-    optional = {"split": str, "public-stores": str, "device": str, "threads": int, "share-proxies": bool}
+    optional = {
+        "split": str,
+        "public-stores": str,
+        "device": str,
+        "threads": int,
+        "share-proxies": bool,
+        "agreed": str,
+    }
     for name, kind in (required | optional).items():
         if name in required and name not in values:
             raise ConfigError(f"node config lacks {name!r}, expected {', '.join(required)}; add it")
@@ -103,6 +122,7 @@ def site_from_node_config(context: Context) -> ClientSite:
     if unknown:
         raise ConfigError(f"node config has unknown {sorted(unknown)}, known are {[*required, *optional]}")
     client = str(values["client-id"])
+    from fedfr_edge.federation.readiness import read_agreed
 
     def faces(model: GlobalModel) -> ClientData:
         from fedfr_edge.federation.data import Faces
@@ -123,6 +143,7 @@ def site_from_node_config(context: Context) -> ClientSite:
         settings={"device": str(values.get("device", "cpu")), "threads": int(values.get("threads", 1))},
         prepare=prepare,
         share_proxies=bool(values.get("share-proxies", False)),
+        agreed=read_agreed(Path(values["agreed"])) if "agreed" in values else {},
     )
 
 
@@ -131,12 +152,15 @@ def _round(content: Any, site: ClientSite) -> Any:
     from fedfr_edge.federation.layout import Layout
     from fedfr_edge.federation.payload import check_agreed, make_reply, read_instruction
     from fedfr_edge.federation.private_state import PrivateStore
+    from fedfr_edge.federation.readiness import check_agreed_settings
     from fedfr_edge.train.client import client_round
     from fedfr_edge.train.device_turn import device_turn
+    from fedfr_edge.train.exchange import what_leaves
     from fedfr_edge.train.seeds import RoundSeed
 
     asked = read_instruction(content)
     check_agreed(asked.settings, site.share_proxies)
+    check_agreed_settings(site.agreed, asked.settings, asked.model.spec)
     settings = dataclasses.replace(asked.settings, **site.settings)
     site.prepare(settings)
     data = site.faces(asked.model)
@@ -147,23 +171,25 @@ def _round(content: Any, site: ClientSite) -> Any:
         seed = RoundSeed(asked.seed, asked.round, site.client)
         with device_turn(settings.device):
             after, update, metrics = client_round(before, asked.model, data, settings, seed, site.progress)
+        update, metrics = what_leaves(update, metrics, asked.model, settings)
         layout = None  # of what may leave: in a second stage nothing but metrics
         if settings.stage_of(asked.round) == "federated":
             people = len(after.local_proxies) if settings.shares_proxies else None
-            layout = Layout.of(asked.model.spec, len(asked.model.global_proxies), people)
-        reply = make_reply(layout, update, metrics)
+            classes = len(asked.model.global_proxies)
+            layout = Layout.of(asked.model.spec, classes, people, settings.update_dtype)
+        reply = make_reply(layout, update, metrics, asked.model)
         # Kept only once the guard has let the update pass: a round that is refused leaves no trace.
         store.save(after, asked.model.spec, asked.model.metadata)
     return reply
 
 
 @contextmanager
-def _nothing_but_the_name() -> Iterator[None]:
+def _nothing_but_the_name(*, coded: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         # Flower's runtime logs the whole chain on the client's own machine.
-        raise ClientFailure(type(error).__name__) from error
+        raise ClientFailure(code_of(error) if coded else type(error).__name__) from error
 
 
 app = make_client_app(site_from_node_config)

@@ -7,7 +7,8 @@ Where the method uses no public faces, the model comes without Φ, and no public
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +17,13 @@ import numpy as np
 from fedfr_edge.data.split import Split
 from fedfr_edge.data.store import FaceStore
 from fedfr_edge.errors import SplitError
+from fedfr_edge.federation.refusal import coded
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientData
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.images import ImageRows, ImageSource
 from fedfr_edge.train.mining import SharedEmbeddings
-from fedfr_edge.train.public import PublicSet, held_out_classes, public_classes
+from fedfr_edge.train.public import PUBLIC_CLASSES, PublicSet, held_out_classes, public_classes
 from fedfr_edge.types import Labels
 
 CENTRAL = "central"
@@ -59,6 +61,10 @@ class Faces:
             return cls(opened, None, further, PublicSet.gather(further))
         chosen = Split.load(split)
         chosen.check(opened)
+        own = {name for names in chosen.clients.values() for name in names}
+        _check_apart(
+            own, {name for part in further if part.digest != opened.digest for name in part.identities}
+        )
         return cls(opened, chosen, further, PublicSet.gather([opened, *further], chosen))
 
     def public_faces(self, model: GlobalModel) -> tuple[ImageSource, Labels]:
@@ -76,12 +82,24 @@ class Faces:
         odd = sorted(here ^ set(row))
         if odd:
             side = "public here but unknown to the model" if odd[0] in here else "missing here"
-            raise SplitError(
-                f"{len(here)} people are public here, the model was pre-trained on {len(row)}: {len(odd)} "
-                f"differ, first {odd[0]!r} ({side}); give the same split and public stores as then"
+            raise coded(
+                "other-public",
+                SplitError(
+                    f"{len(here)} people are public here, the model was pre-trained on {len(row)}: "
+                    f"{len(odd)} differ, first {odd[0]!r} ({side}); give the same split and public stores as "
+                    "then"
+                ),
             )
         rows = np.array([row[name] for name in public.identities], np.int64)
         return public.images, rows[public.labels]
+
+    def _public_names(self, model: GlobalModel) -> set[str]:
+        """Everybody who is public: in the public stores, or by the model's own word."""
+        names = {name for store in self.further for name in store.identities}
+        if PUBLIC_CLASSES in model.metadata:
+            named = json.loads(model.metadata[PUBLIC_CLASSES])
+            names |= set(map(str, named)) | set(held_out_classes(model))
+        return names
 
     def clients(self, settings: TrainConfig) -> list[str]:
         """Who trains: the split's clients, sorted, or with method central one that holds all their images.
@@ -112,6 +130,7 @@ class Faces:
             CheckpointError: the model does not name its public identities.
         """
         if self.split is None:
+            _check_apart(set(self.store.identities), self._public_names(model))
             images: ImageSource = self.store.images
             labels = self.store.labels
         else:
@@ -134,4 +153,17 @@ class Faces:
             public_images=public_images,
             public_labels=public_labels,
             public_embeddings=self._shared,
+        )
+
+
+def _check_apart(own: Collection[str], public: Collection[str]) -> None:
+    """A public person's faces would be their own negatives; a client's people are nobody else's to hold."""
+    both = sorted(set(own) & set(public))
+    if both:
+        raise coded(
+            "public-among-own",
+            SplitError(
+                f"{len(both)} people are public and the client's own, first {both[0]!r}; rename whoever is "
+                "another person, or remove them from one side"
+            ),
         )

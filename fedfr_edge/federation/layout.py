@@ -44,22 +44,27 @@ class Layout:
             ``float32`` or ``int64`` (BatchNorm's counters).
         proxies: shape (Kg, d) of Φ; Kg is 0 where the method uses no public faces.
         people: Kl, the rows of W, where W travels too; None everywhere else.
+        floats: dtype in which Θ's float32 entries and Φ travel: ``float32``, or ``float16`` where an update
+            is sent as a change in half precision (:mod:`fedfr_edge.train.half_precision`).
     """
 
     entries: tuple[tuple[str, str, tuple[int, ...]], ...]
     proxies: tuple[int, int]
     people: int | None = None
+    floats: str = "float32"
 
     @classmethod
-    def of(cls, spec: BackboneSpec, classes: int, people: int | None = None) -> Layout:
+    def of(
+        cls, spec: BackboneSpec, classes: int, people: int | None = None, floats: str = "float32"
+    ) -> Layout:
         """The layout of a backbone with ``classes`` public identities, without allocating weights.
 
-        ``people``: see :class:`Layout`.
+        ``people``, ``floats``: see :class:`Layout`.
 
         Raises:
             PayloadError: the backbone has a tensor that is neither float32 nor int64.
         """
-        return cls(_entries(spec), (classes, spec.dim), people)
+        return cls(_entries(spec), (classes, spec.dim), people, floats)
 
     @property
     def digest(self) -> str:
@@ -72,12 +77,16 @@ class Layout:
         for _, dtype, shape in self.entries:
             sizes[dtype] += math.prod(shape)
         packed: dict[str, tuple[str, tuple[int, ...]]] = {
-            _KEY_OF[dtype]: (dtype, (size,)) for dtype, size in sizes.items()
+            _KEY_OF[dtype]: (self.travels(dtype), (size,)) for dtype, size in sizes.items()
         }
-        packed[PHI] = ("float32", self.proxies)
+        packed[PHI] = (self.floats, self.proxies)
         if self.people is not None:
             packed[PROXIES] = ("float32", (self.people, self.proxies[1]))
         return packed
+
+    def travels(self, dtype: str) -> str:
+        """The dtype in which an entry of ``dtype`` travels."""
+        return self.floats if dtype == "float32" else dtype
 
 
 def pack(
@@ -104,10 +113,10 @@ def pack(
     arrays = {key: np.empty(shape, dtype) for key, (dtype, shape) in layout.expected().items()}
     start = dict.fromkeys(arrays, 0)
     for name, dtype, shape in layout.entries:
-        key, part = _KEY_OF[dtype], _as_array(name, backbone[name], dtype, shape)
+        key, part = _KEY_OF[dtype], _as_array(name, backbone[name], layout.travels(dtype), shape)
         arrays[key][start[key] : start[key] + part.size] = part.reshape(-1)
         start[key] += part.size
-    arrays[PHI][...] = _as_array("phi", proxies, "float32", layout.proxies)
+    arrays[PHI][...] = _as_array("phi", proxies, layout.floats, layout.proxies)
     if local is not None:
         arrays[PROXIES][...] = _as_array("local_proxies", local, *layout.expected()[PROXIES])
     return arrays

@@ -26,6 +26,7 @@ from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import METRICS, ClientUpdate
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.half_precision import from_change, to_change
 
 FORMAT = 1
 _INSTRUCTION_TYPES = {
@@ -73,7 +74,17 @@ def make_instruction(instruction: Instruction) -> RecordDict:
     """
     model = instruction.model
     layout = Layout.of(model.spec, model.global_proxies.shape[0])
-    config = {
+    arrays = pack(layout, model.backbone, model.global_proxies)
+    config = ConfigRecord(instruction_config(instruction))
+    content = RecordDict({"arrays": _record(arrays), "config": config})
+    return content if instruction.proxies is None else with_proxies(content, instruction.proxies)
+
+
+def instruction_config(instruction: Instruction) -> dict[str, Any]:
+    """The part of an instruction that is not arrays; :func:`read_config` reads it."""
+    model = instruction.model
+    layout = Layout.of(model.spec, model.global_proxies.shape[0])
+    return {
         "format": FORMAT,
         "server-round": instruction.round,
         "federation": instruction.federation,
@@ -83,9 +94,6 @@ def make_instruction(instruction: Instruction) -> RecordDict:
         "settings": json.dumps(as_dict(instruction.settings)),
         "metadata": json.dumps(model.metadata),
     }
-    arrays = pack(layout, model.backbone, model.global_proxies)
-    content = RecordDict({"arrays": _record(arrays), "config": ConfigRecord(config)})
-    return content if instruction.proxies is None else with_proxies(content, instruction.proxies)
 
 
 def with_proxies(content: RecordDict, proxies: torch.Tensor) -> RecordDict:
@@ -168,7 +176,10 @@ def check_agreed(settings: TrainConfig, agreed: bool) -> None:
 
 
 def make_reply(
-    layout: Layout | None, update: ClientUpdate | None, metrics: Mapping[str, float]
+    layout: Layout | None,
+    update: ClientUpdate | None,
+    metrics: Mapping[str, float],
+    start: GlobalModel | None = None,
 ) -> RecordDict:
     """The message content of a client's update, already past the guard.
 
@@ -177,9 +188,11 @@ def make_reply(
             in a second stage, where no array may.
         update: what leaves; None in a second stage.
         metrics: see :data:`.client.METRICS`.
+        start: the instruction's model; a layout of float16 needs it.
 
     Raises:
         PayloadError: as :func:`read_reply`; nothing may leave then.
+        NonFiniteError: the update cannot be told in float16.
     """
     if (layout is None) != (update is None):
         raise PayloadError(
@@ -191,7 +204,8 @@ def make_reply(
     if layout is None or update is None:
         content = RecordDict({"metrics": MetricRecord(numbers)})
     else:
-        arrays = pack(layout, update.backbone, update.global_proxies, update.local_proxies)
+        sent = update if layout.floats == "float32" else to_change(update, _needed(start))
+        arrays = pack(layout, sent.backbone, sent.global_proxies, sent.local_proxies)
         # "images" is what weighs the update: it must be the update's own count.
         record = MetricRecord({**numbers, "images": update.images})
         content = RecordDict({"arrays": _record(arrays), "metrics": record})
@@ -243,7 +257,11 @@ def guard(content: RecordDict, layout: Layout | None) -> Arrays:
 
 
 def read_reply(
-    content: RecordDict, layout: Layout | None, *, shares_proxies: bool = False
+    content: RecordDict,
+    layout: Layout | None,
+    *,
+    shares_proxies: bool = False,
+    start: GlobalModel | None = None,
 ) -> tuple[ClientUpdate | None, dict[str, float]]:
     """A client's update and metrics out of a reply that passed :func:`guard`.
 
@@ -251,6 +269,7 @@ def read_reply(
         content: of the reply.
         layout: of Θ and Φ; None in a second stage, whose update is None too.
         shares_proxies: W must be there too, of as many people as the client has.
+        start: the model that was sent to the client; a layout of float16 needs it.
 
     Raises:
         PayloadError: see :func:`guard`.
@@ -265,7 +284,14 @@ def read_reply(
         return None, metrics
     backbone, phi = unpack(layout, arrays)
     own = torch.from_numpy(arrays[PROXIES].copy()) if PROXIES in arrays else None
-    return ClientUpdate(backbone, phi, metrics["images"], own), metrics
+    update = ClientUpdate(backbone, phi, metrics["images"], own)
+    return update if layout.floats == "float32" else from_change(update, _needed(start)), metrics
+
+
+def _needed(start: GlobalModel | None) -> GlobalModel:
+    if start is None:
+        raise PayloadError("an update in float16 is a change of a model that was not given")
+    return start
 
 
 def _rows(content: RecordDict, key: str) -> int:

@@ -79,6 +79,18 @@ class PrivateStore:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    def look_before(self, round: int) -> PrivateState | None:
+        """As :meth:`load_before`, from outside: without entering, so also while another process trains.
+
+        Raises:
+            PrivateStateError, CheckpointError: see there; or the folder is not this client's.
+        """
+        if not self.folder.is_dir():
+            return None
+        if (self.folder / "owner.json").exists():
+            self._check_owner()
+        return self.load_before(round)
+
     def load_before(self, round: int) -> PrivateState | None:
         """The state that ``round`` starts from: of the newest snapshot below it; None before the first.
 

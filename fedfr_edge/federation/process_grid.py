@@ -16,13 +16,14 @@ from collections.abc import Iterable, Mapping
 from multiprocessing.connection import wait
 from uuid import uuid4
 
-from flwr.app import Context, Error, Message, MessageType
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedfr_edge import errors
 from fedfr_edge.federation import flower_private as private
 from fedfr_edge.federation.grid import InProcessGrid, expired
 from fedfr_edge.federation.process_worker import Answer, Progressed, Receiver, Sender, Sites, work
+from fedfr_edge.federation.roster import HELLO
 from fedfr_edge.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
@@ -236,7 +237,8 @@ class _Worker:
 
 
 def _trains(message: Message) -> bool:
-    return bool(message.metadata.message_type == MessageType.TRAIN)
+    """Whether it needs the client's own things: all but the question who it is."""
+    return bool(message.metadata.message_type != HELLO)
 
 
 def _as_error(name: str, text: str) -> Exception:

@@ -13,7 +13,8 @@ import time
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedfr_edge.errors import PayloadError, QuorumError
+from fedfr_edge.errors import PayloadError
+from fedfr_edge.federation.attempts import ShortRound
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Roster:
         Waits until ``wanted`` of them have said who they are, but not longer than the patience allows.
 
         Raises:
-            QuorumError: fewer than ``least`` are there then.
+            ShortRound: fewer than ``least`` are there then.
         """
         end = time.monotonic() + self._patience
         self._met -= self._silent  # a fault there may have been mended since the last round
@@ -85,10 +86,15 @@ class Roster:
             twice = (
                 f" (several nodes say that they are {', '.join(sorted(self._twice))})" if self._twice else ""
             )
-            raise QuorumError(
+            raise ShortRound(
                 f"{len(present)} clients are online ({', '.join(present) or 'none'}) after "
                 f"{self._patience:g} s{twice}, expected at least {least}; start the missing ones, each with "
-                "a client-id of its own, and run again"
+                "a client-id of its own, and run again",
+                asked=0,
+                answered=0,
+                least=least,
+                failed={},
+                seconds=self._patience,
             )
         return present
 

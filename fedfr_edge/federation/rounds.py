@@ -9,22 +9,27 @@ it have answered or failed. In the in-process engine none is early, so one updat
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
+from fedfr_edge.errors import ConfigError, PayloadError
+from fedfr_edge.federation.attempts import ShortRound, until_it_counts
 from fedfr_edge.federation.layout import Layout
 from fedfr_edge.federation.payload import Instruction, make_instruction, read_reply, with_proxies
+from fedfr_edge.federation.privacy_account import PrivacyAccount
 from fedfr_edge.federation.proxy_store import ProxyStore
+from fedfr_edge.federation.readiness import Readiness
+from fedfr_edge.federation.refusal import said
 from fedfr_edge.federation.roster import Roster
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP, content_bytes
 from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.config import TrainConfig
@@ -35,8 +40,8 @@ from fedfr_edge.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
 
-# How Flower words an exception of ours: only the name of the error's class stands between the marks.
-_FAILURE = re.compile(r"<class '[\w.]*ClientFailure'>:<'(\w+)'>")
+CHECK_LIMIT = 600.0
+"""Seconds for which the server waits for a client to say whether it may train, if its patience is shorter."""
 
 _NOBODYS: Mapping[str, Tensor] = {}
 
@@ -51,6 +56,8 @@ class Terms:
         deadline: seconds that a round may take; a message lives no longer.
         patience: seconds to wait for clients to come online.
         poll: seconds between two looks for replies.
+        repeats: how often a round below the quorum is tried again.
+        pause: seconds before each of these attempts.
     """
 
     clients: int
@@ -58,6 +65,8 @@ class Terms:
     deadline: float = 12 * 3600.0
     patience: float = 120.0
     poll: float = 0.1
+    repeats: int = 0
+    pause: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.quorum <= self.clients or self.clients < 1:
@@ -66,6 +75,8 @@ class Terms:
             )
         if self.deadline <= 0 or self.patience <= 0 or self.poll <= 0:
             raise ConfigError("deadline, patience and poll are seconds, expected more than 0")
+        if self.repeats < 0 or self.pause < 0:
+            raise ConfigError(f"repeats is {self.repeats} and pause {self.pause:g} s, expected 0 or more")
 
     def asked(self, settings: TrainConfig, round: int) -> int:
         """How many clients a round asks when all are online."""
@@ -103,9 +114,13 @@ class Report:
     Attributes:
         round: its number.
         stage: ``federated``, or the second stage that it was: ``fine-tune`` or ``kd``.
-        clients: metrics of the clients that count, by client id.
+        clients: metrics of the clients that count, by client id, and with them the bytes of the
+            instruction and of the reply, see :mod:`.traffic`.
         failed: why the others do not, by client id.
         seconds: how long it took.
+        attempts: records of the attempts before, which did not count; see :class:`.attempts.ShortRound`.
+        privacy: ε for δ after this round, see :meth:`.privacy_account.PrivacyAccount.spent`; empty without
+            differential privacy.
         proxies: the W that clients gave, by client id (FedFace; otherwise empty). Not part of the record.
     """
 
@@ -114,13 +129,22 @@ class Report:
     clients: dict[str, dict[str, float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    privacy: dict[str, float] = field(default_factory=dict)
     proxies: dict[str, Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a line of ``metrics.jsonl``; ``stage`` only if it is a second one."""
+        """As a line of ``metrics.jsonl``; ``stage`` only if it is a second one, ``failed`` and
+        ``attempts`` only if there are any."""
         line: dict[str, Any] = {"round": self.round, "clients": self.clients, "seconds": self.seconds}
         line |= {"stage": self.stage} if self.stage != "federated" else {}
+        line |= {"attempts": self.attempts} if self.attempts else {}
+        line |= self.privacy
         return line | ({"failed": self.failed} if self.failed else {})
+
+
+Result: TypeAlias = tuple[GlobalModel, Report]
+"""The next global model and the round's report."""
 
 
 def run_rounds(
@@ -150,28 +174,46 @@ def run_rounds(
         the global model after the last round.
 
     Raises:
-        QuorumError: too few clients are online, or too few gave a usable answer; the rounds before
-            are on disk, and the same command goes on from there.
+        QuorumError: too few clients are online, or too few gave a usable answer, and so it was in the
+            last attempt at the round; the rounds before are on disk, and the same command goes on from there.
         WriteError: the disk refused.
     """
     total = settings.last_round
     roster = Roster(grid, patience=terms.patience, poll=terms.poll)
+    readiness = Readiness(grid, poll=terms.poll)
+    account = PrivacyAccount(run, settings)
     store = ProxyStore(run.path / "proxies", run.federation)
     proxies = store.load(model.round) if settings.shares_proxies else {}
     first = model.round + 1
     share = {number: terms.asked(settings, number) for number in range(first, total + 1)}
     done = 0
-    for number in share:
+
+    def attempt(instruction: Instruction, proxies: Mapping[str, Tensor], done: int, before: int) -> Result:
+        number = instruction.round
         least = terms.least(share[number])
-        online = roster.online(terms.clients if number == first else least, least)
+        # In a repetition too it pays to wait for all: who was missing may be back.
+        online = roster.online(terms.clients if number == first or before else least, least)
         asked = clients_asked(online, settings, seed, number, total=terms.clients)
 
-        def told(count: int, done: int = done) -> None:
+        def told(count: int) -> None:
             progress("clients", done + count, sum(share.values()))
 
-        instruction = Instruction(number, run.federation, seed, settings, model)
         nodes = {client: online[client] for client in asked}
-        model, report = one_round(grid, instruction, nodes, terms, told, proxies=proxies)
+        account.spend(number, asked)  # before anybody answers: a kill must not lose it
+        return one_round(grid, instruction, nodes, terms, told, proxies=proxies, readiness=readiness)
+
+    for number in share:
+        instruction = Instruction(number, run.federation, seed, settings, model)
+        model, report = until_it_counts(
+            partial(attempt, instruction, proxies, done),
+            number,
+            repeats=terms.repeats,
+            pause=terms.pause,
+            note=partial(run.note_attempt, number),
+        )
+        report.attempts = run.attempts(number)
+        earlier = [line for line in run.metrics() if line["round"] < number]
+        report.privacy = account.spent([*earlier, report.to_dict()])
         if settings.shares_proxies:
             # Of clients that were not asked, the server knows what they gave before.
             proxies = spread_out(
@@ -196,6 +238,7 @@ def one_round(
     told: Callable[[int], None] = lambda count: None,
     *,
     proxies: Mapping[str, Tensor] = _NOBODYS,
+    readiness: Readiness | None = None,
 ) -> tuple[GlobalModel, Report]:
     """Send one round's instruction to ``nodes`` and average what comes back in time (Eq. 2 and 4).
 
@@ -210,21 +253,32 @@ def one_round(
         terms: quorum, deadline and poll.
         told: called with the number of clients that have answered or failed.
         proxies: client id -> W, which that client is sent.
+        readiness: asks clients first whether they may train; if it is not given, nobody is asked. It has a
+            limit of its own, so that what starts up at the first question costs nobody the round.
 
     Returns:
         the next global model and the round's report.
 
     Raises:
-        QuorumError: fewer usable answers than the quorum.
+        ShortRound: fewer usable answers than the quorum, or so many clients refuse that there will be.
     """
     started = time.monotonic()
     settings, model = instruction.settings, instruction.model
     stage = settings.stage_of(instruction.round)
     sent = model_for_clients(model, settings)
-    layout = Layout.of(model.spec, len(sent.global_proxies)) if stage == "federated" else None
+    layout = None  # of what clients may send back: in a second stage nothing but metrics
+    if stage == "federated":
+        layout = Layout.of(model.spec, len(sent.global_proxies), floats=settings.update_dtype)
     report = Report(instruction.round, stage)
     mean = WeightedMean(average_global_proxies=bool(settings.average_global_proxies))
     order = sorted(nodes)
+    least = terms.least(len(order))
+    if readiness is not None:
+        report.failed = readiness.failures(instruction, nodes, max(terms.patience, CHECK_LIMIT))
+        if len(order) - len(report.failed) < least:
+            report.seconds = time.monotonic() - started
+            may = len(order) - len(report.failed)
+            raise _short(report, f"{may} of {len(order)} clients may train", len(order), least)
     early: dict[str, RecordDict] = {}
     turn = 0
 
@@ -235,9 +289,10 @@ def one_round(
             client, turn = order[turn], turn + 1
             if client in report.failed:
                 continue
+            reply = early.pop(client)
             try:
                 update, metrics = read_reply(
-                    early.pop(client), layout, shares_proxies=settings.shares_proxies
+                    reply, layout, shares_proxies=settings.shares_proxies, start=sent
                 )
             except PayloadError as error:
                 report.failed[client] = f"PayloadError: {error}"
@@ -246,17 +301,21 @@ def one_round(
                 mean.add(update, settings.weight_of(metrics))
                 if update.local_proxies is not None:
                     report.proxies[client] = update.local_proxies
-            report.clients[client] = metrics
+            traffic = {BYTES_UP: content_bytes(reply), BYTES_DOWN: content_bytes(contents[client])}
+            report.clients[client] = metrics | traffic
 
     content = make_instruction(replace(instruction, model=sent))
     contents = {
-        client: with_proxies(content, proxies[client]) if client in proxies else content for client in order
+        client: with_proxies(content, proxies[client]) if client in proxies else content
+        for client in order
+        if client not in report.failed
     }
+    asked_at = time.monotonic()
     open_questions = _push(grid, instruction.round, contents, nodes, terms.deadline, report)
     while True:
         take_turns()
         told(len(order) - len(open_questions))
-        left = terms.deadline - (time.monotonic() - started)
+        left = terms.deadline - (time.monotonic() - asked_at)
         if not open_questions or left <= 0:
             break
         heard = False
@@ -268,7 +327,7 @@ def one_round(
                 continue
             heard = True
             if reply.has_error():
-                report.failed[client] = _reason(reply)
+                report.failed[client] = said(reply)
             else:
                 early[client] = reply.content
         if not heard:
@@ -277,15 +336,23 @@ def one_round(
     take_turns()
     report.failed = dict(sorted(report.failed.items()))
     report.seconds = time.monotonic() - started
-    least = terms.least(len(order))
     if len(report.clients) < least:
-        reasons = "; ".join(f"{client}: {reason}" for client, reason in report.failed.items())
-        raise QuorumError(
-            f"{len(report.clients)} of {len(order)} clients gave a usable answer in round "
-            f"{instruction.round}, expected at least {least} ({reasons}); what was reached before is "
-            "kept, mend the cause and run the same command again"
-        )
+        found = f"{len(report.clients)} of {len(order)} clients gave a usable answer"
+        raise _short(report, found, len(order), least)
     return model_after_round(model, mean, settings), report
+
+
+def _short(report: Report, found: str, asked: int, least: int) -> ShortRound:
+    reasons = "; ".join(f"{client}: {reason}" for client, reason in sorted(report.failed.items()))
+    return ShortRound(
+        f"{found} in round {report.round}, expected at least {least} ({reasons}); what was reached before is "
+        "kept, mend the cause and run the same command again",
+        asked=asked,
+        answered=len(report.clients),
+        least=least,
+        failed=report.failed,
+        seconds=report.seconds,
+    )
 
 
 def _push(
@@ -297,7 +364,7 @@ def _push(
     report: Report,
 ) -> dict[str, str]:
     """Send every client its content: message id -> client id."""
-    order = sorted(nodes)
+    order = sorted(contents)
     messages = [
         Message(contents[name], nodes[name], MessageType.TRAIN, ttl=deadline, group_id=str(round))
         for name in order
@@ -309,9 +376,3 @@ def _push(
         name: "the message could not be sent" for name, key in zip(order, ids, strict=True) if not key
     }
     return {key: name for name, key in zip(order, ids, strict=True) if key}
-
-
-def _reason(reply: Message) -> str:
-    reason = str(reply.error.reason or f"Flower error {reply.error.code}")
-    ours = _FAILURE.search(reason)
-    return ours[1] if ours else reason

@@ -108,6 +108,8 @@ def job_from_run_config(context: Context) -> Job:
         "quorum": int,
         "deadline": float,
         "patience": float,
+        "repeats": int,
+        "pause": float,
     }
     found = {name: type(values.get(name)) for name in types}
     if found != types:
@@ -126,6 +128,8 @@ def job_from_run_config(context: Context) -> Job:
         quorum=values["quorum"],
         deadline=values["deadline"],
         patience=values["patience"],
+        repeats=values["repeats"],
+        pause=values["pause"],
     )
     return Job(
         out=Path(values["out"]),
@@ -139,8 +143,17 @@ def job_from_run_config(context: Context) -> Job:
 
 def _print_round(report: Report) -> None:
     failed = f", failed: {', '.join(report.failed)}" if report.failed else ""
+    failed += f", attempt {len(report.attempts) + 1}" if report.attempts else ""
+    from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP
+    from fedfr_edge.train.privacy_loss import privacy_text
+
+    up, down = (sum(told.get(way, 0) for told in report.clients.values()) for way in (BYTES_UP, BYTES_DOWN))
+    traffic = f", {up / 1e6:.2f} MB up and {down / 1e6:.2f} MB down"
+    told = f"; {privacy_text(report.privacy)}" if report.privacy else ""
     print(
-        f"round {report.round}: {len(report.clients)} clients in {report.seconds:.1f} s{failed}", flush=True
+        f"round {report.round}: {len(report.clients)} clients in {report.seconds:.1f} s"
+        f"{traffic}{failed}{told}",
+        flush=True,
     )
 
 

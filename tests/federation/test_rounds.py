@@ -320,6 +320,8 @@ def test_a_second_stage_takes_metrics_and_leaves_the_model() -> None:
     asked = instruction(method="kd", rounds=2)
     model, report = one_round(StubGrid(answer), asked, nodes, terms(quorum=1))
     assert_same_bits(model, dataclasses.replace(MODEL, round=3))
+    traffic = {name: report.clients["client-00"].pop(name) for name in ("bytes_up", "bytes_down")}
+    assert all(count > 0 for count in traffic.values())
     assert report.clients == {"client-00": metrics}
     assert report.failed["client-01"].startswith("PayloadError: a client's reply holds arrays")
     assert report.to_dict()["stage"] == report.stage == "kd"

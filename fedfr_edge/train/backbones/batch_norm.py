@@ -74,7 +74,7 @@ class _CpuBatchNorm(Function):
         return out, mean, variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, None]:
         """∂/∂bias = Σg, ∂/∂weight = Σg·x̂, ∂/∂x = w/σ · (g − mean(g) − x̂·mean(g·x̂)); channel by channel."""
         x, weight, mean, inverse = ctx.saved_tensors
