@@ -23,7 +23,7 @@ class BenchFederation:
 
     backbone: tuple[str, ...] = option(
         ("mobilefacenet", "sphereface20", "sphereface64"),
-        help="whose parameters travel; these have about 1, 25 and 50 million",
+        help="whose parameters travel; the table gives their number",
     )
     dim: int = option(512, help="length of an embedding", low=2)
     clients: int = option(2, help="clients in a round", low=1)

@@ -91,6 +91,17 @@ def test_half_precision_moves_the_mean_no_further_than_it_says(world: World) -> 
     assert moved > 1000
 
 
+def test_no_row_of_phi_stays_so_sending_only_those_that_moved_would_save_nothing(world: World) -> None:
+    """CosFace's softmax gives every row a gradient, also without weight decay and hard negatives."""
+    start, client = world.model(), CLIENTS[0]
+    data = Faces.open(world.store, world.split, [world.public_store]).of_client(client, start)
+    settings = dataclasses.replace(ONE, weight_decay=0.0, mining_threshold=1.0).resolved()
+    _, update, metrics = client_round(None, start, data, settings, RoundSeed(7, 1, client))
+    assert update is not None
+    assert metrics["hard_negatives"] == 0
+    assert bool((update.global_proxies != start.global_proxies).any(dim=1).all())
+
+
 def test_what_the_client_keeps_is_not_rounded(world: World) -> None:
     full, half = plain_loop(world, 1, ONE)[1], plain_loop(world, 1, HALF)[1]
     for client in CLIENTS:
