@@ -281,7 +281,9 @@ def test_large_bytes_pass_once_as_long_as_they_stay_the_same(monkeypatch: pytest
 
 
 PARENT = """
-import sys, threading, time
+import signal, sys
+# A shell's background job is born deaf to it, and so are we then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import small_federation as small
