@@ -12,7 +12,7 @@ from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.client import ClientUpdate
 
-from .isolated import held_bytes, peak_bytes
+from .isolated import Allocated
 
 _ARRAYS, _ROW = 20, 500
 
@@ -36,13 +36,13 @@ def measure(clients: int, millions: float, seed: int) -> dict[str, Any]:
     # The code is loaded and each operation has run once before anything counts.
     _average(1, lambda: {"warm": torch.ones(2)}, GlobalModel(BackboneSpec(), {"warm": torch.ones(2)}, phi))
     model = GlobalModel(BackboneSpec(), arrays(), phi)
-    before = held_bytes()
     started = time.perf_counter()
-    _average(clients, arrays, model)
+    with Allocated() as memory:
+        _average(clients, arrays, model)
     return {
         "clients": clients,
         "parameters": unit // 4,
-        "peak_models": (peak_bytes() - before) / unit,
+        "peak_models": memory.extra / unit,
         "seconds": time.perf_counter() - started,
     }
 

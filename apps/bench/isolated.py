@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -40,6 +41,38 @@ def held_bytes() -> int:
         # Otherwise what importing took counts: a system that is short of memory took it back since.
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS") or peak_bytes()
+
+
+class Allocated:
+    """The most memory that this process itself filled inside the ``with``, beyond what it held before.
+
+    Looked at every other millisecond. Pages of program files do not count, which a system that is short
+    of memory takes away and brings back as it likes; what it has swapped out does.
+
+    Attributes:
+        extra: bytes, once it has ended.
+    """
+
+    def __enter__(self) -> Allocated:
+        self._before = self._most = self._now()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.extra = max(self._most, self._now()) - self._before
+
+    def _look(self) -> None:
+        while not self._over.wait(0.002):
+            self._most = max(self._most, self._now())
+
+    @staticmethod
+    def _now() -> int:
+        own = _status("RssAnon")
+        return peak_bytes() if own is None else own + (_status("VmSwap") or 0)
 
 
 def _status(name: str) -> int | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedfr_edge.train.mining import mine
 
-from .isolated import held_bytes, peak_bytes
+from .isolated import Allocated
 from .task import unit_rows
 
 _BLOCK = 4096
@@ -33,9 +33,8 @@ def measure(local: int, public: int, dim: int, *, pairs: int, threads: int, seed
         sample = torch.maximum(sample, (faces[: len(sample)] @ block.T).amax(dim=1))
     threshold = float(torch.quantile(sample, 0.999))
     _product(faces[:_BLOCK], mine_this)  # libraries are loaded, their buffers made
-    before = held_bytes()
-    found = mine(torch.split(faces, _ARRIVING), mine_this, threshold=threshold)
-    extra = peak_bytes() - before
+    with Allocated() as memory:
+        found = mine(torch.split(faces, _ARRIVING), mine_this, threshold=threshold)
 
     ours, bare = list[float](), list[float]()
     ours_cpu, bare_cpu = list[float](), list[float]()
@@ -56,7 +55,7 @@ def measure(local: int, public: int, dim: int, *, pairs: int, threads: int, seed
         "dim": dim,
         "threshold": threshold,
         "hard_negatives": len(found.rows),
-        "extra_bytes": extra,
+        "extra_bytes": memory.extra,
         "ours_seconds": ours,
         "bare_seconds": bare,
         "ours_cpu_seconds": ours_cpu,

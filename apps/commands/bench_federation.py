@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedfr_edge import atomic
 from fedfr_edge.cli import Command
-from fedfr_edge.config import as_dict, option, save_config
+from fedfr_edge.config import as_dict, option
 from fedfr_edge.types import Progress, no_progress
 
 from .. import console
@@ -75,12 +73,9 @@ def run(config: BenchFederation) -> None:
     """Run the command."""
     with console.progress_bars() as progress:
         result = bench(config, progress)
-    for line in _lines(result):
-        console.out.print(line)
-    if config.json is not None:
-        atomic.write_text(config.json, json.dumps(result, indent=2) + "\n")
-        save_config(config, SECTION, config.json.with_suffix(".toml"))
-        console.out.print(f"every figure: {config.json}")
+    from ..bench.outcome import tell
+
+    tell(result, _lines(result), config, SECTION, config.json)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

@@ -23,7 +23,21 @@ def can_plot() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-class Watch:
+class _Beside:
+    """What follows a run and ends with it."""
+
+    _plot: Plotter | None = None
+    _events: EventFiles | None = None
+
+    def close(self) -> None:
+        """Finish what is open."""
+        if self._plot is not None:
+            self._plot.close()
+        if self._events is not None:
+            self._events.close()
+
+
+class Watch(_Beside):
     """Follows one run; the files that it writes can all be made anew from the run's own.
 
     Args:
@@ -54,7 +68,6 @@ class Watch:
         self._run, self._last = run, last
         self._scorer, self._progress, self._on_scores = scorer, progress, on_scores
         self._events = EventFiles(run.path / "tensorboard") if tensorboard else None
-        self._plot: Plotter | None = None
         if plot and can_plot():
 
             def drawing() -> Drawing | None:
@@ -91,15 +104,8 @@ class Watch:
         if self._plot is not None:
             self._plot()
 
-    def close(self) -> None:
-        """Finish what is open."""
-        if self._plot is not None:
-            self._plot.close()
-        if self._events is not None:
-            self._events.close()
 
-
-class PretrainWatch:
+class PretrainWatch(_Beside):
     """The same for pre-training, epoch by epoch.
 
     Args:
@@ -114,9 +120,7 @@ class PretrainWatch:
         self, out: Path, *, title: str, plot: bool, tensorboard: bool, remark: Callable[[str], None]
     ) -> None:
         self._out, self._tensorboard = out, tensorboard
-        self._events: EventFiles | None = None
         self._records: list[dict[str, Any]] = []
-        self._plot: Plotter | None = None
         if plot and can_plot():
             self._plot = Plotter(lambda: pretrain_figure(title, self._records), out, "pretrain", remark)
 
@@ -130,13 +134,6 @@ class PretrainWatch:
             self._events.flush()
         if self._plot is not None:
             self._plot()
-
-    def close(self) -> None:
-        """Finish what is open."""
-        if self._plot is not None:
-            self._plot.close()
-        if self._events is not None:
-            self._events.close()
 
 
 def scores_file(run: Path) -> Path:

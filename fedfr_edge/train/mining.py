@@ -36,22 +36,29 @@ class HardNegatives:
     embeddings: Tensor
 
 
-def best_cosines(public: Tensor, local: Tensor) -> Tensor:
+def best_cosines(public: Tensor, local: Tensor, room: Tensor | None = None) -> Tensor:
     """The largest cosine of each public embedding with any local one: float32 (p,).
 
     Args:
         public: unit rows (p, d).
         local: unit rows (n, d), n ≥ 1.
+        room: from :func:`room_for`, to be used again by the next call.
     """
     best = public.new_full((len(public),), -torch.inf)
-    cosines = public.new_empty((min(len(public), _PUBLIC_BLOCK), min(len(local), _LOCAL_BLOCK)))
+    cosines = room_for(local) if room is None else room
     for rows, found in zip(torch.split(public, _PUBLIC_BLOCK), torch.split(best, _PUBLIC_BLOCK), strict=True):
         for block in torch.split(local, _LOCAL_BLOCK):
-            # One buffer for all products: a fresh one each time costs as much as looking at it.
+            # One buffer for all products: a fresh one each time costs as much as looking at it, and an
+            # allocator that puts something small into the one before grows by a buffer a block.
             product = cosines.view(-1)[: len(rows) * len(block)].view(len(rows), len(block))
             torch.mm(rows, block.T, out=product)
             torch.maximum(found, product.amax(dim=1), out=found)
     return best
+
+
+def room_for(local: Tensor) -> Tensor:
+    """Room for the cosines of a block of public embeddings with a block of ``local``."""
+    return local.new_empty((_PUBLIC_BLOCK, min(len(local), _LOCAL_BLOCK)))
 
 
 def _regrouped(blocks: Iterable[Tensor], arrived: Callable[[int], None]) -> Iterator[Tensor]:
@@ -110,8 +117,9 @@ def mine(
         progress(what, count, total)
 
     blocks = _regrouped(public_blocks, arrived) if threshold < 1 else ()
+    room = room_for(local) if threshold < 1 else None
     for block in blocks:
-        best = best_cosines(block, local)
+        best = best_cosines(block, local, room)
         hit = torch.nonzero(best > threshold).flatten()
         rows.append(hit + done)
         cosines.append(best[hit])

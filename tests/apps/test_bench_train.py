@@ -45,15 +45,10 @@ def test_every_figure_is_there_and_both_loops_agree(
 
 def test_mining_needs_no_memory_that_grows_with_the_public_set() -> None:
     """All 2,000 × 100,000 similarities would be 763 MiB."""
-    extra = []
-    for _ in range(3):  # what the system gives and takes by itself only ever adds to it
-        found = alone(mining.measure, 2000, 100_000, 32, pairs=1, threads=1, seed=1)
-        assert found["equals_brute_force"]
-        assert found["hard_negatives"] > 10
-        extra.append(found["extra_bytes"])
-        if extra[-1] < 250 * 2**20:
-            break
-    assert min(extra) < 250 * 2**20
+    found = alone(mining.measure, 2000, 100_000, 32, pairs=1, threads=1, seed=1)
+    assert found["equals_brute_force"]
+    assert found["hard_negatives"] > 10
+    assert found["extra_bytes"] < 250 * 2**20
 
 
 def test_averaging_holds_three_models_however_many_clients() -> None:

@@ -7,6 +7,9 @@ import multiprocessing
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -144,35 +147,37 @@ def hold(folder: Path, ready: multiprocessing.synchronize.Event) -> None:
     multiprocessing.Event().wait()
 
 
-def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[BaseProcess]:
+    """A process that holds the folder's lock, until it is killed."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=hold, args=(tmp_path, ready))
+    process = context.Process(target=hold, args=(folder, ready))
     process.start()
     try:
         assert ready.wait(60)
-        with pytest.raises(PrivateStateError, match="in use"), store_in(tmp_path):
-            pass
+        yield process
     finally:
         process.kill()
         process.join()
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    with (
+        held_by_another(tmp_path),
+        pytest.raises(PrivateStateError, match="in use"),
+        store_in(tmp_path),
+    ):
+        pass
     save(tmp_path, 1)
 
 
 def test_a_dying_process_is_waited_for(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    process = context.Process(target=hold, args=(tmp_path, ready))
-    process.start()
-    try:
-        assert ready.wait(60)
+    with held_by_another(tmp_path) as process:
         timer = threading.Timer(0.3, process.kill)
         timer.start()
         with PrivateStore(tmp_path, federation="fed", client="client-00", patience=30):
             assert not timer.is_alive()
-    finally:
-        process.kill()
-        process.join()
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
