@@ -27,11 +27,15 @@ def test_a_killed_pre_training_is_gone_on_with(world: World, tmp_path: Path) -> 
     runs.at_point("step", "13")  # in the third epoch
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    runs.after(random.Random(seed).uniform(0, 8), from_start=True)
-    # The model is there, and what it was to be made from is not yet removed.
-    runs.at_point("renamed", r"/model\.safetensors")
+    runs.after(random.Random(seed).uniform(0, 8), from_start=True)  # it may have ended by then
     assert main(arguments(world, out)) == 0
     assert_same_run(out, whole)
+    # The model is there, and what it was to be made from is not yet removed.
+    late = tmp_path / "late"
+    Killed(arguments(world, late), late).at_point("renamed", r"/model\.safetensors")
+    assert (late / "state.safetensors").exists()
+    assert main(arguments(world, late)) == 0
+    assert_same_run(late, whole)
 
 
 def test_a_kill_after_the_last_epoch_loses_no_metrics(world: World, tmp_path: Path) -> None:
