@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedfr_edge.types import Progress
 
-from .isolated import held_bytes, peak_bytes
+from .isolated import Allocated
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -91,8 +91,7 @@ def measure(
     del net
     names = [f"client-{number:02d}" for number in range(clients)]
     seconds: dict[str, list[float]] = {"plain": [], "in-process": [], "processes": []}
-    base = held_bytes()
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with Allocated() as memory, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         sites = EchoSites(Path(folder), dim)
         engines = {
             "plain": _plain(names),
@@ -116,7 +115,7 @@ def measure(
         "overhead_per_client": {
             name: (value - medians["plain"]) / clients for name, value in medians.items() if name != "plain"
         },
-        "peak_bytes_beyond_the_model": peak_bytes() - base,
+        "peak_bytes_beyond_the_model": memory.extra,
     }
 
 

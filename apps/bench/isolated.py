@@ -7,7 +7,6 @@ import resource
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -27,20 +26,9 @@ def alone(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process held, in bytes, ever or since the last :func:`held_bytes`."""
+    """The most memory that this process ever held, in bytes."""
     # Not ru_maxrss where it can be helped: on Linux a new process inherits that from its parent.
     return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def held_bytes() -> int:
-    """The memory that this process holds now, in bytes; :func:`peak_bytes` counts anew from here.
-
-    Where the system does not tell: the peak so far.
-    """
-    with suppress(OSError):
-        # Otherwise what importing took counts: a system that is short of memory took it back since.
-        Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS") or peak_bytes()
 
 
 class Allocated:

@@ -20,6 +20,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from fedfr_edge.config import as_dict
 from fedfr_edge.errors import CheckpointError, ConfigError, PayloadError, PrivateStateError
 from fedfr_edge.federation.refusal import CODES, REFUSED, coded, is_code, said
+from fedfr_edge.federation.sending import send
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -64,13 +65,8 @@ class Readiness:
         if not unknown:
             return {}
         content = _question(instruction)
-        messages = [Message(content, nodes[name], CHECK, ttl=limit) for name in unknown]
-        keys = list(self._grid.push_messages(messages))
-        keys += [None] * (len(unknown) - len(keys))
-        found = {
-            name: "the message could not be sent" for name, key in zip(unknown, keys, strict=True) if not key
-        }
-        waiting = {key: name for name, key in zip(unknown, keys, strict=True) if key}
+        questions = {name: Message(content, nodes[name], CHECK, ttl=limit) for name in unknown}
+        waiting, found = send(self._grid, questions)
         end = time.monotonic() + limit
         while waiting and time.monotonic() < end:
             replies = list(self._grid.pull_messages(list(waiting)))

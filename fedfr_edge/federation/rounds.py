@@ -29,6 +29,7 @@ from fedfr_edge.federation.readiness import Readiness
 from fedfr_edge.federation.refusal import said
 from fedfr_edge.federation.roster import Roster
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.federation.sending import send
 from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP, content_bytes
 from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
@@ -212,8 +213,9 @@ def run_rounds(
             note=partial(run.note_attempt, number),
         )
         report.attempts = run.attempts(number)
-        earlier = [line for line in run.metrics() if line["round"] < number]
-        report.privacy = account.spent([*earlier, report.to_dict()])
+        if settings.dp_noise is not None:
+            earlier = [line for line in run.metrics() if line["round"] < number]
+            report.privacy = account.spent([*earlier, report.to_dict()])
         if settings.shares_proxies:
             # Of clients that were not asked, the server knows what they gave before.
             proxies = spread_out(
@@ -311,7 +313,15 @@ def one_round(
         if client not in report.failed
     }
     asked_at = time.monotonic()
-    open_questions = _push(grid, instruction.round, contents, nodes, terms.deadline, report)
+    group = str(instruction.round)
+    open_questions, unsent = send(
+        grid,
+        {
+            client: Message(part, nodes[client], MessageType.TRAIN, ttl=terms.deadline, group_id=group)
+            for client, part in contents.items()
+        },
+    )
+    report.failed |= unsent
     while True:
         take_turns()
         told(len(order) - len(open_questions))
@@ -353,26 +363,3 @@ def _short(report: Report, found: str, asked: int, least: int) -> ShortRound:
         failed=report.failed,
         seconds=report.seconds,
     )
-
-
-def _push(
-    grid: Grid,
-    round: int,
-    contents: Mapping[str, RecordDict],
-    nodes: Mapping[str, int],
-    deadline: float,
-    report: Report,
-) -> dict[str, str]:
-    """Send every client its content: message id -> client id."""
-    order = sorted(contents)
-    messages = [
-        Message(contents[name], nodes[name], MessageType.TRAIN, ttl=deadline, group_id=str(round))
-        for name in order
-    ]
-    ids = list(grid.push_messages(messages))
-    # The transport answers None for a message that it could not send, and nothing if it sent none.
-    ids += [None] * (len(order) - len(ids))
-    report.failed |= {
-        name: "the message could not be sent" for name, key in zip(order, ids, strict=True) if not key
-    }
-    return {key: name for name, key in zip(order, ids, strict=True) if key}
