@@ -53,6 +53,9 @@ class ClientConfig:
     agreed: Path | None = option(
         None, help="TOML file of settings that the server's must equal, or this client does not train"
     )
+    max_updates: int = option(
+        0, help="updates that leave this client at most, repeated rounds included; 0: any number", low=0
+    )
     device: str = option("cpu", help="where to train: cpu, cuda, cuda:1")
     threads: int = option(1, help="torch threads on a CPU", low=1)
     port: int = option(9094, help="port on this machine for the SuperNode's helpers", low=1, high=65535)
@@ -82,7 +85,9 @@ def _keep_running(config: ClientConfig, events: Events) -> None:
     while True:
         start = log.stat().st_size if log.exists() else 0
         events("start", f"{config.client_id}: SuperNode starts, server {config.server}")
-        with child(_command(config), environment(config.state.absolute() / "flower"), log) as process:
+        with child(
+            supernode_command(config), environment(config.state.absolute() / "flower"), log
+        ) as process:
             status = process.wait()
         said = tail(log, start)
         if _REFUSED in said:
@@ -146,7 +151,8 @@ def _check(config: ClientConfig) -> str | None:
     return check_certificate(config.authority)
 
 
-def _command(config: ClientConfig) -> list[str]:
+def supernode_command(config: ClientConfig) -> list[str]:
+    """The SuperNode's program and its arguments."""
     if config.insecure:
         security = ["--insecure"]
     else:
@@ -176,6 +182,8 @@ def node_config(config: ClientConfig) -> str:
     }
     if config.split is not None:
         values["split"] = str(config.split.absolute())
+    if config.max_updates:
+        values["max-updates"] = config.max_updates
     if config.agreed is not None:
         values["agreed"] = str(config.agreed.absolute())
     if config.public_store:

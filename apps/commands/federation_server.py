@@ -10,14 +10,17 @@ from typing import Any
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError, FederationError, FedFRError
+from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP
 from fedfr_edge.train.config import TrainConfig
+from fedfr_edge.train.privacy_loss import privacy_text
 
 from .. import console
 from ..deploy.certificates import check_certificate, check_pair
 from ..deploy.events import Events
-from ..deploy.programs import require_flower, stop_on_sigterm
+from ..deploy.programs import require_flower, stays_here, stop_on_sigterm
 from ..deploy.superlink import Keys, SuperLink
-from ..runs.record import RECORD, read_run
+from ..runs.means import megabytes, round_means
+from ..runs.record import RECORD, RunRecord, read_run
 
 SECTION = "federation.server"
 _EXPECTED = (
@@ -45,6 +48,9 @@ class _Link:
     certificate_key: Path | None = option(None, help="private key of the certificate")
     keys: Path | None = option(None, help="folder of the clients' public keys: who may take part")
     insecure: bool = option(False, help="plain HTTP, and no client proves who it is")
+    expose_control: bool = option(
+        False, help="listen beyond this machine: whoever reaches --host can run code on every client"
+    )
     poll: float = option(5.0, help="seconds between two looks at the run", low=0.2)
 
 
@@ -111,16 +117,30 @@ def _check(config: ServerConfig) -> list[str]:
         raise ConfigError(f"pretrained is {config.pretrained}, which is no file; make it with fedfr pretrain")
     if config.quorum > config.clients:
         raise ConfigError(f"quorum is {config.quorum} of {config.clients} clients, expected at most all")
+    remarks = _check_door(config)
     tls = config.tls()
     if tls is None:
-        return ["plain HTTP, and no client proves who it is: for one machine or a closed network"]
+        return [*remarks, "plain HTTP, and no client proves who it is: for one machine or a closed network"]
     authority, certificate, key = tls
     found = [check_certificate(authority), check_certificate(certificate, config.host)]
     check_pair(certificate, key)
     assert config.keys is not None
     if not config.keys.is_dir():
         raise ConfigError(f"keys is {config.keys}, expected a folder of NAME.pub files, one for each client")
-    return [remark for remark in found if remark]
+    return [*remarks, *(remark for remark in found if remark)]
+
+
+def _check_door(config: ServerConfig) -> list[str]:
+    """Flower's control interface is on the clients' port and asks nobody who they are."""
+    if stays_here(config.host):
+        return []
+    risk = f"whoever reaches {config.host}:{config.port} can start runs, that is, run code on every client"
+    if config.expose_control:
+        return [f"{risk}, and nobody is asked who they are"]
+    raise ConfigError(
+        f"host is {config.host}: {risk}; listen on 127.0.0.1 behind the proxy of docs/deploy.md, or set "
+        "expose-control = true where nobody reaches it but those who may do that, the clients among them"
+    )
 
 
 def _run_config(config: ServerConfig) -> dict[str, str | int | float]:
@@ -141,7 +161,7 @@ def _run_config(config: ServerConfig) -> dict[str, str | int | float]:
 
 
 def _follow(config: ServerConfig, link: SuperLink, run_id: str, keys: Keys | None, events: Events) -> int:
-    seen = _rounds(config.out)[-1]["round"] if _rounds(config.out) else 0
+    news = _News(config.out)
     complaint = ""
     silent = 0
     while True:
@@ -155,10 +175,7 @@ def _follow(config: ServerConfig, link: SuperLink, run_id: str, keys: Keys | Non
             if silent >= _SILENT:
                 raise
             status, details = "unknown", ""
-        for line in _rounds(config.out):
-            if line["round"] > seen:
-                seen = line["round"]
-                events("round", _round_text(line), **line)
+        news.tell(events)
         if status.startswith("finished"):
             break
         try:
@@ -173,19 +190,67 @@ def _follow(config: ServerConfig, link: SuperLink, run_id: str, keys: Keys | Non
     if status != "finished:completed":
         reason = details.removeprefix("ServerApp failed with exception: ") or "no reason given"
         events("failed", f"run {run_id} ended as {status}", run=run_id, status=status, reason=reason)
-        raise FederationError(f"the run failed ({status}): {reason}; rounds done: {seen}; see {link.log}")
-    events("finished", f"run {run_id} is finished: {seen} rounds in {config.out}", run=run_id, rounds=seen)
+        raise FederationError(
+            f"the run failed ({status}): {reason}; rounds done: {news.done}; see {link.log}"
+        )
+    events(
+        "finished",
+        f"run {run_id} is finished: {news.done} rounds in {config.out}",
+        run=run_id,
+        rounds=news.done,
+    )
     return 0
 
 
-def _rounds(out: Path) -> list[dict[str, Any]]:
-    return read_run(out).rounds if (out / RECORD).is_file() else []
+class _News:
+    """What the run's folder tells since the last look: rounds that are done, and attempts at the next one.
+
+    Args:
+        out: the folder; what it tells already is no news.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self.done, self._tries = 0, 0
+        record = self._read()
+        if record is not None:
+            self.done, self._tries = record.done, len(record.attempts)
+
+    def tell(self, events: Events) -> None:
+        """Say what is new."""
+        record = self._read()
+        if record is None:
+            return
+        for line in record.rounds:
+            if line["round"] > self.done:
+                self.done, self._tries = line["round"], 0
+                events("round", _round_text(line), **line)
+        for number, attempt in enumerate(record.attempts[self._tries :], self._tries + 1):
+            events("attempt", attempt_text(self.done + 1, number, attempt), round=self.done + 1, **attempt)
+        self._tries = len(record.attempts)
+
+    def _read(self) -> RunRecord | None:
+        return read_run(self._out) if (self._out / RECORD).is_file() else None
+
+
+def attempt_text(round: int, number: int, attempt: dict[str, Any]) -> str:
+    """An attempt at a round that did not count, as lines for people."""
+    text = f"round {round}, attempt {number}: {attempt['answered']} of at least {attempt['expected']} clients"
+    text += f" ({attempt['reason']})" if "reason" in attempt else ""
+    return text + _left_out(attempt)
+
+
+def _left_out(part: dict[str, Any]) -> str:
+    return "".join(f"\n  {client} left out: {why}" for client, why in part.get("failed", {}).items())
 
 
 def _round_text(line: dict[str, Any]) -> str:
-    clients, failed = line["clients"], line.get("failed", {})
-    text = f"round {line['round']}: {len(clients)} clients in {line['seconds']:.1f} s"
-    return text + "".join(f"\n  {client} left out: {why}" for client, why in failed.items())
+    means = round_means(line)
+    text = f"round {line['round']}: {len(line['clients'])} clients in {line['seconds']:.1f} s"
+    text += f", {megabytes(means, BYTES_UP)} MB up and {megabytes(means, BYTES_DOWN)} MB down"
+    text += f", attempt {len(line['attempts']) + 1}" if "attempts" in line else ""
+    text += f"\n  {privacy_text(line)}" if privacy_text(line) else ""
+    return text + _left_out(line)
 
 
 def _absolute(paths: tuple[Path, Path, Path] | None) -> tuple[Path, Path, Path] | None:

@@ -10,13 +10,12 @@ from typing import Any
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option
 from fedfr_edge.errors import FederationError
+from fedfr_edge.federation.traffic import WAYS, traffic_by_client
 
 from .. import console
 from ..deploy.superlink import node_names
 from ..runs.record import RECORD, read_run
-from .federation_server import SECTION, ServerConfig, super_link
-
-_BYTES = ("bytes_up", "bytes_down")  # as fedfr_edge/federation/traffic.py names them, which imports Flower
+from .federation_server import SECTION, ServerConfig, attempt_text, super_link
 
 
 @dataclass(frozen=True)
@@ -73,19 +72,22 @@ def _rounds(config: ServerConfig) -> dict[str, Any]:
     record = read_run(config.out)
     clients: dict[str, dict[str, Any]] = {}
     for line in record.rounds:
-        for client, metrics in line["clients"].items():
+        for client in line["clients"]:
             seen = clients.setdefault(client, _blank())
             seen["answered"] += 1
             seen["last_round"] = line["round"]
-            for name in _BYTES:
-                seen[name] += int(metrics.get(name, 0))
         for client, why in line.get("failed", {}).items():
             seen = clients.setdefault(client, _blank())
             seen["failed"] += 1
             seen["why"] = f"round {line['round']}: {why}"
+        for client, told in traffic_by_client(line).items():
+            seen = clients.setdefault(client, _blank())
+            for way, size in told.items():
+                seen[way] += size
     return {
         "state": "finished" if record.done >= last else "unfinished",
         "done": record.done,
+        "attempts": record.attempts,
         "last": last,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.changed)),
         "clients": dict(sorted(clients.items())),
@@ -93,7 +95,7 @@ def _rounds(config: ServerConfig) -> dict[str, Any]:
 
 
 def _blank() -> dict[str, Any]:
-    return {"answered": 0, "failed": 0, "last_round": None, "why": None, **dict.fromkeys(_BYTES, 0)}
+    return {"answered": 0, "failed": 0, "last_round": None, "why": None, **dict.fromkeys(WAYS, 0)}
 
 
 def _text(found: dict[str, Any]) -> str:
@@ -101,6 +103,8 @@ def _text(found: dict[str, Any]) -> str:
     lines = [f"{found['out']}: {found['state']}, {found['done']} of {found['last']} rounds"]
     if "written" in found:
         lines[0] += f", the last one written {found['written']}"
+    for number, attempt in enumerate(found.get("attempts", ()), 1):
+        lines.append(attempt_text(found["done"] + 1, number, attempt))
     for client, seen in found["clients"].items():
         text = f"  {client}: answered in {seen['answered']} rounds, last in {seen['last_round'] or '-'}, "
         text += f"{seen['bytes_up'] / 1e6:.1f} MB up, {seen['bytes_down'] / 1e6:.1f} MB down"

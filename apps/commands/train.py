@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError, MissingPartError
+from fedfr_edge.federation.traffic import WAYS
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.privacy_loss import privacy_text
 from fedfr_edge.types import Progress, no_progress
 
 from .. import console
-from ..runs.means import LOSSES, TRAFFIC, megabytes, round_means
+from ..runs.means import LOSSES, megabytes, round_means
 from ..runs.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def _row(config: TrainRun, report: Report) -> str:
         cells.append(f"{means[term]:{width}.4f}" if term in means else f"{missing:>{width}}")
     cells.append(f"{'hidden' if hidden else round(means['hard_negatives'])!s:>9}")
     line = " ".join([*cells, f"{report.seconds:9.1f}"])
-    line += "".join(f" {megabytes(means, way):>9}" for way in TRAFFIC)
+    line += "".join(f" {megabytes(means, way):>9}" for way in WAYS)
     line += f"\n       {privacy_text(report.privacy)}" if report.privacy else ""
     return line + "".join(f"\n       {client} left out: {why}" for client, why in report.failed.items())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import ipaddress
 import os
 import re
 import signal
@@ -44,6 +45,14 @@ def check_address(address: str, setting: str) -> None:
     """
     if not _ADDRESS.fullmatch(address):
         raise ConfigError(f"{setting} is {address!r}, expected host:port, such as fedfr.example.org:8443")
+
+
+def stays_here(host: str) -> bool:
+    """Whether what listens on ``host`` is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -120,11 +120,12 @@ class SuperLink:
             raise FederationError(f"flwr {arguments[0]} failed: {' '.join(filter(None, lines))[-500:]}")
         return answer
 
-    def start_run(self, config: Mapping[str, Any]) -> str:
+    def start_run(self, config: Mapping[str, Any], app: Path = APP) -> str:
         """Start the federated app.
 
         Args:
             config: run configuration; see ``apps/flower/pyproject.toml`` and ``server_app.py``.
+            app: folder of the app, if it is another.
 
         Returns:
             the run's id.
@@ -132,7 +133,7 @@ class SuperLink:
         file = self.state / "run-config.toml"
         text = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items()]
         atomic.write_text(file, "\n".join(text) + "\n")
-        return str(self.flwr("run", str(APP), _CONNECTION, "-c", str(file))["run-id"])
+        return str(self.flwr("run", str(app), _CONNECTION, "-c", str(file))["run-id"])
 
     def check_listens(self) -> None:
         """Raise at once if nothing listens there; Flower's own commands try again for a while.

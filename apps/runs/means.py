@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TRAFFIC = ("bytes_up", "bytes_down")
-"""Bytes of the clients' replies, and of what they were sent."""
+from fedfr_edge.federation.traffic import WAYS, traffic_by_client
 
 LOSSES = ("loss", "loss_cos", "loss_con", "loss_bce", "loss_branch", "loss_kd")
 """Loss terms in the order in which they are shown; the first is their weighted sum."""
@@ -21,7 +20,7 @@ def round_means(record: Mapping[str, Any]) -> dict[str, float]:
     Returns:
         ``clients`` (how many count), ``images`` and ``hard_negatives`` (sums), each loss term that is on
         (mean over the clients, weighted by their images), ``seconds`` (of the whole round), and where
-        they were measured ``bytes_up`` and ``bytes_down`` (sums).
+        they were measured ``bytes_up`` and ``bytes_down`` (sums, of clients that were left out too).
     """
     clients = list(record["clients"].values())
     means = {
@@ -30,9 +29,10 @@ def round_means(record: Mapping[str, Any]) -> dict[str, float]:
         "hard_negatives": float(sum(metrics.get("hard_negatives", 0.0) for metrics in clients)),
         "seconds": float(record["seconds"]),
     }
-    for way in TRAFFIC:
-        if any(way in metrics for metrics in clients):
-            means[way] = float(sum(metrics.get(way, 0) for metrics in clients))
+    traffic = traffic_by_client(record).values()
+    for way in WAYS:
+        if any(way in told for told in traffic):
+            means[way] = float(sum(told.get(way, 0) for told in traffic))
     for term in LOSSES:
         known = [metrics for metrics in clients if term in metrics]
         weight = sum(metrics["images"] for metrics in known)

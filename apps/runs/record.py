@@ -46,6 +46,8 @@ class RunRecord:
         done: rounds that have a checkpoint.
         last: number of the last round; None where the folder does not say.
         rounds: the lines of ``metrics.jsonl`` up to ``done``.
+        attempts: at the round after ``done``, each with too few answers to count; see
+            :class:`fedfr_edge.federation.attempts.ShortRound`.
         scores: the lines of ``scores.jsonl`` up to ``done``.
         changed: when the last round was written, seconds since 1970.
     """
@@ -60,6 +62,7 @@ class RunRecord:
     done: int
     last: int | None
     rounds: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
     scores: list[dict[str, Any]]
     changed: float
 
@@ -117,7 +120,8 @@ def read_run(path: Path) -> RunRecord:
     checkpoints = _checkpoints(path)
     done = max(checkpoints, default=0)
     metrics = path / "metrics.jsonl"
-    rounds = [record for record in _metrics(metrics) if record["round"] <= done]
+    recorded, unfinished = _metrics(metrics)
+    rounds = [record for record in recorded if record["round"] <= done]
     lost = sorted(set(range(1, done + 1)) - {record["round"] for record in rounds})
     if lost:
         raise FederationError(
@@ -134,6 +138,9 @@ def read_run(path: Path) -> RunRecord:
         done=done,
         last=config.last_round if "rounds" in values else None,
         rounds=rounds,
+        attempts=[
+            attempt for record in unfinished if record["round"] == done + 1 for attempt in record["attempts"]
+        ],
         scores=[line for line in read_scores(path / "scores.jsonl") if line["round"] <= done],
         changed=(metrics if metrics.exists() else path / RECORD).stat().st_mtime,
     )
@@ -194,18 +201,25 @@ def _train_toml(path: Path) -> dict[str, Any]:
         raise FederationError(f"cannot read {path}: {error!r}; restore the file, or delete it") from error
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
+def _metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rounds that are done, and the attempts at one that is not."""
     if not path.exists():
-        return []
+        return [], []
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for line in lines:
-            int(line["round"]), float(line["seconds"])
+            int(line["round"])
+            if "unfinished" in line:
+                for attempt in line["attempts"]:
+                    int(attempt["answered"]), int(attempt["expected"])
+                continue
+            float(line["seconds"])
             for metrics in line["clients"].values():
                 float(metrics["images"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FederationError(f"cannot read {path}: {error!r}; restore it or move it away") from error
-    return lines
+    done = [line for line in lines if "unfinished" not in line]
+    return done, [line for line in lines if "unfinished" in line]
 
 
 def _checkpoints(path: Path) -> list[int]:

@@ -10,10 +10,11 @@ from typing import Any
 from rich.cells import cell_len
 
 from fedfr_edge.evaluation.tables import Table, percent, rate_text
+from fedfr_edge.federation.traffic import WAYS
 from fedfr_edge.train.privacy_loss import privacy_text
 
 from .best import best_of, headline_far, loss_curve, model_names, score_curve
-from .means import LOSSES, TRAFFIC, megabytes, round_means
+from .means import LOSSES, megabytes, round_means
 from .record import SOURCES, RunRecord
 
 NONE = "–"
@@ -91,13 +92,13 @@ def rounds_table(record: RunRecord) -> Table:
             *(f"{found[term]:.4f}" if term in found else NONE for term in terms),
             NONE if number in hidden else f"{found['hard_negatives']:.0f}",
             f"{found['seconds']:.1f}",
-            *(megabytes(found, way) for way in TRAFFIC),
+            *(megabytes(found, way) for way in WAYS),
         )
         for number, found in sorted(means.items())
     )
     header = ("round", "clients", "images", *terms, "hard_neg", "seconds", "MB_up", "MB_down")
-    up, down = (sum(found.get(way, 0.0) for found in means.values()) for way in TRAFFIC)
-    measured = [found for found in means.values() if TRAFFIC[0] in found]
+    up, down = (sum(found.get(way, 0.0) for found in means.values()) for way in WAYS)
+    measured = [found for found in means.values() if WAYS[0] in found]
     notes = (f"Traffic of {len(measured)} rounds: {up / 1e6:.2f} MB up, {down / 1e6:.2f} MB down",)
     title = "Rounds: means over the clients, weighted by images"
     told = privacy_text(record.rounds[-1]) if record.rounds else ""

@@ -30,14 +30,24 @@ class ShortRound(QuorumError):
         least: how many had to.
         failed: why the others did not, by client id; empty if too few were online to ask.
         seconds: how long it took.
+        lost_traffic: bytes sent to clients and received from them in vain, by client id.
     """
 
     def __init__(
-        self, text: str, *, asked: int, answered: int, least: int, failed: Mapping[str, str], seconds: float
+        self,
+        text: str,
+        *,
+        asked: int,
+        answered: int,
+        least: int,
+        failed: Mapping[str, str],
+        seconds: float,
+        lost_traffic: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         super().__init__(text)
         self.asked, self.answered, self.least = asked, answered, least
         self.failed, self.seconds = dict(failed), seconds
+        self.lost_traffic = {client: dict(told) for client, told in sorted((lost_traffic or {}).items())}
 
     @property
     def may_pass(self) -> bool:
@@ -46,7 +56,8 @@ class ShortRound(QuorumError):
 
     def to_dict(self) -> dict[str, Any]:
         """As an item of ``attempts`` in a line of ``metrics.jsonl``."""
-        line = {"answered": self.answered, "expected": self.least, "seconds": self.seconds}
+        line: dict[str, Any] = {"answered": self.answered, "expected": self.least, "seconds": self.seconds}
+        line |= {"lost_traffic": self.lost_traffic} if self.lost_traffic else {}
         return line | ({"failed": self.failed} if self.failed else {"reason": "too few clients are online"})
 
 

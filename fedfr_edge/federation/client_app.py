@@ -8,7 +8,8 @@ are from the node's configuration::
 
 ``store`` without ``split`` is a device's own faces; several ``public-stores`` are joined by ``:``, and are
 needed only by methods that use public faces. ``share-proxies=true`` agrees to FedFace's sending W.
-``agreed`` is a TOML file of settings that the server's must equal, or this client does not train.
+``agreed`` is a TOML file of settings that the server's must equal, or this client does not train;
+``max-updates`` is how often it gives an update at most, repeated rounds included.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class ClientFailure(FederationError):
-    """What the server is told of a client's error: the name of its class, and nothing of its text.
+    """What the server is told of a client's error: a code or the name of its class, and nothing of its text.
 
     A message such as "no image 'anna/0012' in …" would carry names and paths away from the client.
     """
@@ -58,6 +59,7 @@ class ClientSite:
         progress: told about the round's mining and training.
         agreed: what the server's settings must be for this client to train: section ``train`` or ``backbone``
             -> field -> value; see :func:`.readiness.check_agreed_settings`.
+        max_updates: how many updates it gives, repeated rounds included, before it refuses; 0: any number.
         share_proxies: agrees that W, a stand-in for its people's faces, leaves where the method (FedFace)
             asks for it.
     """
@@ -69,6 +71,7 @@ class ClientSite:
     prepare: Callable[[TrainConfig], None] = lambda settings: None
     progress: Progress = no_progress
     share_proxies: bool = False
+    max_updates: int = 0
     agreed: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
@@ -83,7 +86,7 @@ def make_client_app(find_site: Callable[[Context], ClientSite]) -> ClientApp:
     def check(message: Message, context: Context) -> Message:
         from fedfr_edge.federation.readiness import answer
 
-        with _nothing_but_the_name(coded=True):
+        with _nothing_but_the_name(checking=True):
             return Message(answer(message.content, find_site(context)), reply_to=message)
 
     def train(message: Message, context: Context) -> Message:
@@ -111,6 +114,7 @@ def site_from_node_config(context: Context) -> ClientSite:
         "threads": int,
         "share-proxies": bool,
         "agreed": str,
+        "max-updates": int,
     }
     for name, kind in (required | optional).items():
         if name in required and name not in values:
@@ -143,6 +147,7 @@ def site_from_node_config(context: Context) -> ClientSite:
         settings={"device": str(values.get("device", "cpu")), "threads": int(values.get("threads", 1))},
         prepare=prepare,
         share_proxies=bool(values.get("share-proxies", False)),
+        max_updates=int(values.get("max-updates", 0)),
         agreed=read_agreed(Path(values["agreed"])) if "agreed" in values else {},
     )
 
@@ -152,7 +157,7 @@ def _round(content: Any, site: ClientSite) -> Any:
     from fedfr_edge.federation.layout import Layout
     from fedfr_edge.federation.payload import check_agreed, make_reply, read_instruction
     from fedfr_edge.federation.private_state import PrivateStore
-    from fedfr_edge.federation.readiness import check_agreed_settings
+    from fedfr_edge.federation.readiness import check_agreed_settings, check_limit
     from fedfr_edge.train.client import client_round
     from fedfr_edge.train.device_turn import device_turn
     from fedfr_edge.train.exchange import what_leaves
@@ -165,6 +170,7 @@ def _round(content: Any, site: ClientSite) -> Any:
     site.prepare(settings)
     data = site.faces(asked.model)
     with PrivateStore(site.private, federation=asked.federation, client=site.client) as store:
+        check_limit(site.max_updates, store, settings, asked.round)
         before = store.load_before(asked.round)
         if before is not None and asked.proxies is not None:
             before = dataclasses.replace(before, local_proxies=asked.proxies)
@@ -179,17 +185,19 @@ def _round(content: Any, site: ClientSite) -> Any:
             layout = Layout.of(asked.model.spec, classes, people, settings.update_dtype)
         reply = make_reply(layout, update, metrics, asked.model)
         # Kept only once the guard has let the update pass: a round that is refused leaves no trace.
+        if layout is not None:
+            store.count_update()
         store.save(after, asked.model.spec, asked.model.metadata)
     return reply
 
 
 @contextmanager
-def _nothing_but_the_name(*, coded: bool = False) -> Iterator[None]:
+def _nothing_but_the_name(*, checking: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         # Flower's runtime logs the whole chain on the client's own machine.
-        raise ClientFailure(code_of(error) if coded else type(error).__name__) from error
+        raise ClientFailure(code_of(error, checking=checking)) from error
 
 
 app = make_client_app(site_from_node_config)

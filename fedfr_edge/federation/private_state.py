@@ -5,6 +5,7 @@ It is ours and not Flower's (``Context.state`` ends with the run and passes thro
     <folder>/                    0700
         owner.json               which federation, which client
         round_0007.safetensors   0600, the state as it stood after round 7; the last three are kept
+        updates.json             how many updates have left this client
         .lock                    held by the process that is training
 
 Snapshots have numbers so that a server that goes back to an earlier round takes its clients with it: a
@@ -35,6 +36,7 @@ KEEP = 3
 
 _FORMAT = 1
 _HEADER = "fedfr-edge"
+_UPDATES = "updates.json"
 _NAME = re.compile(r"round_(\d{4,})\.safetensors")
 
 
@@ -146,6 +148,33 @@ class PrivateStore:
         for number in snapshots(self.folder):
             if number not in kept:
                 (self.folder / _file_name(number)).unlink()
+
+    def updates(self) -> int:
+        """How many updates :meth:`count_update` has counted.
+
+        Raises:
+            PrivateStateError: the count is damaged.
+        """
+        path = self.folder / _UPDATES
+        if not path.exists():
+            return 0
+        try:
+            return int(json.loads(path.read_text())["updates"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PrivateStateError(
+                f"cannot read {path}: {error!r}; without it nobody knows how many updates this client has "
+                "given; restore it, or write it anew"
+            ) from error
+
+    def count_update(self) -> None:
+        """Put down that an update leaves, before it does: also one that is repeated, or that gets lost.
+
+        Raises:
+            PrivateStateError: the count is damaged.
+            WriteError: the disk refused; then it may not leave.
+        """
+        text = json.dumps({"updates": self.updates() + 1}) + "\n"
+        atomic.write_text(self.folder / _UPDATES, text, mode=0o600)
 
     def _check_owner(self) -> None:
         owner = {"client": self.client, "federation": self.federation, "format": _FORMAT}

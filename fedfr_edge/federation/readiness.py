@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from fedfr_edge.config import as_dict
-from fedfr_edge.errors import CheckpointError, ConfigError, PayloadError, PrivateStateError
-from fedfr_edge.federation.refusal import CODES, REFUSED, coded, is_code, said
+from fedfr_edge.errors import CheckpointError, ConfigError, FederationError, PayloadError, PrivateStateError
+from fedfr_edge.federation.refusal import CODES, REFUSED, coded, is_code, reason_of, said
 from fedfr_edge.federation.sending import send
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fedfr_edge.federation.client_app import ClientSite
     from fedfr_edge.federation.payload import Instruction
+    from fedfr_edge.federation.private_state import PrivateStore
     from fedfr_edge.train.backbones.spec import BackboneSpec
     from fedfr_edge.train.config import TrainConfig
 
@@ -74,16 +75,24 @@ class Readiness:
                 name = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if name is None:
                     continue
-                code = _read_answer(reply)
-                if code == READY:
+                reason = _read_answer(reply)
+                if reason == READY:
                     self._ready.add((name, nodes[name]))
                 else:
-                    found[name] = REFUSED + code if code in CODES else code
-                    log.warning("%s may not train: %s", name, CODES.get(code, code))
+                    found[name] = reason
+                    log.warning("%s may not train: %s", name, CODES.get(reason.removeprefix(REFUSED), reason))
             if not replies:
                 time.sleep(self._poll)
         found |= dict.fromkeys(waiting.values(), f"no answer within {limit:g} s to whether it may train")
         return dict(sorted(found.items()))
+
+    def ask_again(self, nodes: Mapping[str, int]) -> None:
+        """Clients that refused when they were to train are asked first the next time.
+
+        Args:
+            nodes: client id -> node id.
+        """
+        self._ready -= set(nodes.items())
 
 
 def answer(content: RecordDict, site: ClientSite) -> RecordDict:
@@ -124,6 +133,28 @@ def check_agreed_settings(
                     "with that value, or change what this client agrees to"
                 )
                 raise coded("other-backbone" if section == "backbone" else "other-settings", error)
+
+
+def check_limit(limit: int, store: PrivateStore, settings: TrainConfig, round: int) -> None:
+    """Stop if this client has given as many updates as it is willing to; a second stage asks for none.
+
+    Args:
+        limit: how many; 0 for any number.
+        store: its private folder, where they are counted.
+        settings: the server's.
+        round: the round that is asked for.
+
+    Raises:
+        FederationError: it has.
+    """
+    if not limit or settings.stage_of(round) != "federated":
+        return
+    given = store.updates()
+    if given >= limit:
+        error = FederationError(
+            f"{store.client} has given {given} updates, and max-updates is {limit}; raise it to go on"
+        )
+        raise coded("limit-reached", error)
 
 
 def read_agreed(path: Path) -> dict[str, dict[str, Any]]:
@@ -168,6 +199,7 @@ def _check(content: RecordDict, site: ClientSite) -> None:
             ConfigError(f"{site.client} has no image to train on; give it faces of its own people"),
         )
     store = PrivateStore(site.private, federation=config["federation"], client=site.client)
+    check_limit(site.max_updates, store, settings, config["server-round"])
     try:
         before = store.look_before(config["server-round"])
     except CheckpointError as error:
@@ -196,12 +228,12 @@ def _question(instruction: Instruction) -> RecordDict:
 
 
 def _read_answer(reply: Message) -> str:
-    """``ready``, or one word that says why not."""
+    """``ready``, or why not."""
     if reply.has_error():
         return said(reply)
     record = reply.content.get("check")
     code = record.get("code") if isinstance(record, ConfigRecord) and set(record) == {"code"} else None
-    return str(code) if set(reply.content) == {"check"} and is_code(code) else "PayloadError"
+    return reason_of(str(code)) if set(reply.content) == {"check"} and is_code(code) else "PayloadError"
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ one of these codes, or the name of the error's class.
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,8 +28,12 @@ CODES = {
     "split": "the client's split does not fit its store, or contradicts itself",
     "private-state": "the client's private folder belongs to another client or federation, or is damaged",
     "node-config": "the client's node config is wrong",
+    "limit-reached": "the client has given as many updates as it is willing to (max-updates)",
 }
-"""Code -> what it says, for people."""
+"""Code of a refusal -> what it says, for people."""
+
+OUT_OF_MEMORY = "out-of-memory"
+"""Code of a failure that another attempt may be spared."""
 
 REFUSED = "refused before training: "
 """What a refusal's reason begins with in a round's report."""
@@ -52,6 +57,11 @@ _LASTING = (
     "TrainingError",
 )
 
+# What torch says on a CPU and on a GPU, where it does not raise a class of its own.
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator|(can't|cannot) allocate memory|out of memory|bad_alloc|STATUS_ALLOC_FAILED", re.I
+)
+
 # How Flower words an exception of ours: only one word stands between the marks.
 _FAILURE = re.compile(r"<class '[\w.]*ClientFailure'>:<'([\w-]+)'>")
 
@@ -67,17 +77,29 @@ def coded(code: str, error: E) -> E:
     return error
 
 
-def code_of(error: BaseException) -> str:
-    """The error's own code, or that of its class, or the name of its class."""
+def code_of(error: BaseException, *, checking: bool) -> str:
+    """The one word that the server is told of an error.
+
+    Args:
+        error: the error.
+        checking: it was found before training; then its class may stand for a code.
+    """
+    if _ran_out_of_memory(error):
+        return OUT_OF_MEMORY
     name = type(error).__name__
-    return str(getattr(error, "refusal_code", _BY_CLASS.get(name, name)))
+    return str(getattr(error, "refusal_code", _BY_CLASS.get(name, name) if checking else name))
 
 
 def said(reply: Message) -> str:
     """An error reply's reason: the word that a client of ours gave, or Flower's text."""
     reason = str(reply.error.reason or f"Flower error {reply.error.code}")
     ours = _FAILURE.search(reason)
-    return ours[1] if ours else reason
+    return reason_of(ours[1]) if ours else reason
+
+
+def reason_of(word: str) -> str:
+    """A client's word as a reason in a round's report: marked if it is the code of a refusal."""
+    return REFUSED + word if word in CODES else word
 
 
 def lasting(reason: str) -> bool:
@@ -88,3 +110,15 @@ def lasting(reason: str) -> bool:
 def is_code(text: object) -> bool:
     """Whether it can be a code or the name of a class: one word, no path and no sentence."""
     return isinstance(text, str) and _WORD.fullmatch(text) is not None
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False

@@ -26,11 +26,11 @@ from fedfr_edge.federation.payload import Instruction, make_instruction, read_re
 from fedfr_edge.federation.privacy_account import PrivacyAccount
 from fedfr_edge.federation.proxy_store import ProxyStore
 from fedfr_edge.federation.readiness import Readiness
-from fedfr_edge.federation.refusal import said
+from fedfr_edge.federation.refusal import REFUSED, said
 from fedfr_edge.federation.roster import Roster
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.sending import send
-from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP, content_bytes
+from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP, WAYS, content_bytes
 from fedfr_edge.train.aggregate import WeightedMean
 from fedfr_edge.train.checkpoint import GlobalModel
 from fedfr_edge.train.config import TrainConfig
@@ -118,6 +118,8 @@ class Report:
         clients: metrics of the clients that count, by client id, and with them the bytes of the
             instruction and of the reply, see :mod:`.traffic`.
         failed: why the others do not, by client id.
+        lost_traffic: the same bytes of those others, by client id. Whether a client that never answered has
+            fetched its instruction, nobody tells the server: it is counted as if it had.
         seconds: how long it took.
         attempts: records of the attempts before, which did not count; see :class:`.attempts.ShortRound`.
         privacy: ε for δ after this round, see :meth:`.privacy_account.PrivacyAccount.spent`; empty without
@@ -129,17 +131,19 @@ class Report:
     stage: str = "federated"
     clients: dict[str, dict[str, float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    lost_traffic: dict[str, dict[str, int]] = field(default_factory=dict)
     seconds: float = 0.0
     attempts: list[dict[str, Any]] = field(default_factory=list)
     privacy: dict[str, float] = field(default_factory=dict)
     proxies: dict[str, Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a line of ``metrics.jsonl``; ``stage`` only if it is a second one, ``failed`` and
-        ``attempts`` only if there are any."""
+        """As a line of ``metrics.jsonl``; ``stage`` only if it is a second one, ``failed``, ``lost_traffic``
+        and ``attempts`` only if there are any."""
         line: dict[str, Any] = {"round": self.round, "clients": self.clients, "seconds": self.seconds}
         line |= {"stage": self.stage} if self.stage != "federated" else {}
         line |= {"attempts": self.attempts} if self.attempts else {}
+        line |= {"lost_traffic": self.lost_traffic} if self.lost_traffic else {}
         line |= self.privacy
         return line | ({"failed": self.failed} if self.failed else {})
 
@@ -303,8 +307,7 @@ def one_round(
                 mean.add(update, settings.weight_of(metrics))
                 if update.local_proxies is not None:
                     report.proxies[client] = update.local_proxies
-            traffic = {BYTES_UP: content_bytes(reply), BYTES_DOWN: content_bytes(contents[client])}
-            report.clients[client] = metrics | traffic
+            report.clients[client] = metrics | traffic.pop(client)
 
     content = make_instruction(replace(instruction, model=sent))
     contents = {
@@ -322,6 +325,7 @@ def one_round(
         },
     )
     report.failed |= unsent
+    traffic = {name: {BYTES_DOWN: content_bytes(contents[name])} for name in open_questions.values()}
     while True:
         take_turns()
         told(len(order) - len(open_questions))
@@ -340,11 +344,16 @@ def one_round(
                 report.failed[client] = said(reply)
             else:
                 early[client] = reply.content
+                traffic[client][BYTES_UP] = content_bytes(reply.content)
         if not heard:
             time.sleep(min(terms.poll, max(left, 0)))
     report.failed |= dict.fromkeys(open_questions.values(), f"no answer within {terms.deadline:g} s")
     take_turns()
     report.failed = dict(sorted(report.failed.items()))
+    if readiness is not None:
+        refused = [name for name, why in report.failed.items() if why.startswith(REFUSED)]
+        readiness.ask_again({name: nodes[name] for name in refused})
+    report.lost_traffic = dict(sorted(traffic.items()))
     report.seconds = time.monotonic() - started
     if len(report.clients) < least:
         found = f"{len(report.clients)} of {len(order)} clients gave a usable answer"
@@ -354,6 +363,8 @@ def one_round(
 
 def _short(report: Report, found: str, asked: int, least: int) -> ShortRound:
     reasons = "; ".join(f"{client}: {reason}" for client, reason in sorted(report.failed.items()))
+    # Of an attempt that does not count, nobody's traffic has led to anything.
+    lost = {client: {way: int(told[way]) for way in WAYS} for client, told in report.clients.items()}
     return ShortRound(
         f"{found} in round {report.round}, expected at least {least} ({reasons}); what was reached before is "
         "kept, mend the cause and run the same command again",
@@ -361,5 +372,6 @@ def _short(report: Report, found: str, asked: int, least: int) -> ShortRound:
         answered=len(report.clients),
         least=least,
         failed=report.failed,
+        lost_traffic=report.lost_traffic | lost,
         seconds=report.seconds,
     )

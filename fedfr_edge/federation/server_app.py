@@ -144,10 +144,11 @@ def job_from_run_config(context: Context) -> Job:
 def _print_round(report: Report) -> None:
     failed = f", failed: {', '.join(report.failed)}" if report.failed else ""
     failed += f", attempt {len(report.attempts) + 1}" if report.attempts else ""
-    from fedfr_edge.federation.traffic import BYTES_DOWN, BYTES_UP
+    from fedfr_edge.federation.traffic import WAYS, traffic_by_client
     from fedfr_edge.train.privacy_loss import privacy_text
 
-    up, down = (sum(told.get(way, 0) for told in report.clients.values()) for way in (BYTES_UP, BYTES_DOWN))
+    bytes_of = traffic_by_client(report.to_dict()).values()
+    up, down = (sum(told.get(way, 0) for told in bytes_of) for way in WAYS)
     traffic = f", {up / 1e6:.2f} MB up and {down / 1e6:.2f} MB down"
     told = f"; {privacy_text(report.privacy)}" if report.privacy else ""
     print(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,3 +120,31 @@ class Machine:
     @property
     def output(self) -> Path:
         return self.folder / "output"
+
+    def said(self) -> str:
+        """What its background commands have printed so far."""
+        return self.output.read_text() if self.output.exists() else ""
+
+    def processes(self, name: str = "") -> dict[int, str]:
+        """All processes that run on it: pid -> command line; only those whose command line has ``name``."""
+        mark, found = f"HOME={self.folder}\0".encode(), {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes():
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if name in command:
+                        found[int(process.name)] = command
+            except OSError:
+                continue  # it has ended, or is another user's
+        return found
+
+    def power_cut(self) -> None:
+        """End all processes that run on it at once, none of which can do anything about it."""
+        # One may start another between two looks.
+        while found := self.processes():
+            for pid in found:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.02)

@@ -19,14 +19,13 @@ from deploy_document import DEPLOY, ROOT, Machine, blocks
 from flwr.common.config import parse_config_args
 from small_federation import make_store
 
-from fedfr_edge import cli
-from fedfr_edge.apps.commands import federation_client, federation_server, federation_status
+from fedfr_edge.apps.commands import federation_client, federation_server
 from fedfr_edge.apps.commands.federation_client import ClientConfig, node_config
 from fedfr_edge.apps.commands.federation_server import ServerConfig
 from fedfr_edge.apps.deploy import certificates
-from fedfr_edge.apps.deploy.programs import environment, require_free_port, tail
+from fedfr_edge.apps.deploy.programs import environment, require_free_port
 from fedfr_edge.apps.deploy.superlink import APP, Keys, SuperLink
-from fedfr_edge.config import resolve, save_config
+from fedfr_edge.config import resolve
 from fedfr_edge.errors import ConfigError, FederationError
 from fedfr_edge.federation.server_app import job_from_run_config
 
@@ -266,6 +265,7 @@ def test_what_a_client_tells_its_supernode_arrives(tmp_path: Path) -> None:
         public_store=(tmp_path / "one", tmp_path / "two"),
         share_proxies=True,
         threads=3,
+        max_updates=30,
     )
     assert parse_config_args([node_config(config)]) == {
         "client-id": "büro 1",
@@ -275,6 +275,7 @@ def test_what_a_client_tells_its_supernode_arrives(tmp_path: Path) -> None:
         "device": "cpu",
         "threads": 3,
         "share-proxies": True,
+        "max-updates": 30,
     }
     for name in ('a"b', "a'b", "a\\b", "a\nb"):
         with pytest.raises(ConfigError, match="client-id"):
@@ -301,6 +302,9 @@ def server_values(tmp_path: Path) -> dict[str, Any]:
         ({"insecure": False}, "authority, certificate, certificate-key not set"),
         ({"certificate": "x"}, "insecure is on, but"),
         ({"method": "nonsense"}, "method"),
+        ({"host": "0.0.0.0"}, "host is 0.0.0.0: whoever reaches 0.0.0.0:8000 can start runs"),
+        ({"host": "192.0.2.7"}, "listen on 127.0.0.1 behind the proxy"),
+        ({"host": "fedfr.example.org"}, "expose-control = true"),
     ],
 )
 def test_a_server_with_a_wrong_setting_does_not_start(
@@ -309,6 +313,15 @@ def test_a_server_with_a_wrong_setting_does_not_start(
     with pytest.raises(ConfigError, match=expected):
         federation_server.run(resolve(ServerConfig, "x", None, {**server_values(tmp_path), **change}))
     assert not (tmp_path / "state").exists()
+
+
+def test_a_superlink_that_others_reach_has_to_be_wanted(tmp_path: Path) -> None:
+    for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
+        config = resolve(ServerConfig, "x", None, {**server_values(tmp_path), "host": host})
+        assert [remark[:10] for remark in federation_server._check(config)] == ["plain HTTP"]
+    wanted = {**server_values(tmp_path), "host": "0.0.0.0", "expose_control": True}
+    (remark, _) = federation_server._check(resolve(ServerConfig, "x", None, wanted))
+    assert remark.startswith("whoever reaches 0.0.0.0:8000 can start runs, that is, run code on every client")
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
@@ -356,62 +369,3 @@ def test_flowers_programs_are_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found["FLWR_DISABLE_UPDATE_CHECK"] == "1"
     assert found["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
     assert found["FLWR_HOME"] == str(tmp_path)
-
-
-def test_the_end_of_a_log_is_read(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("of the process before\n")
-    start = log.stat().st_size
-    with log.open("a") as file:
-        file.write("new\n")
-    assert tail(log, start) == "new\n"
-    assert tail(log, start, size=2) == "w\n"
-    log.write_text("put aside\n")  # shorter than before: a new file
-    assert tail(log, start) == "put aside\n"
-    assert tail(tmp_path / "absent", 0) == ""
-
-
-def test_a_supernodes_last_words() -> None:
-    said = (
-        "\x1b[92mINFO \x1b[0m: Starting\n\x1b[91mERROR \x1b[0m: Exit Code: 305\nFailed to connect.\n"
-        "certificate verify failed\n\nFor more information, visit: <x>\n\x1b[92mINFO \x1b[0m: gone\n"
-    )
-    assert (
-        federation_client._last_words(said) == "Exit Code: 305 Failed to connect. certificate verify failed"
-    )
-    assert federation_client._last_words("one\nKilled\n") == "Killed"
-    assert federation_client._last_words("") == ""
-
-
-def test_status_of_what_has_not_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = resolve(ServerConfig, "x", None, {**server_values(tmp_path), "port": 1})
-    save_config(config, federation_server.SECTION, tmp_path / "server.toml")
-    assert cli.main(["federation", "status", "--config", str(tmp_path / "server.toml")]) == 1
-    said = capsys.readouterr().out
-    assert "not begun, 0 of 30 rounds" in said
-    assert "SuperLink 127.0.0.1:1: no answer" in said
-
-
-def test_status_counts_answers_failures_and_bytes() -> None:
-    blank = federation_status._blank()
-    answered = {**blank, "answered": 2, "last_round": 2, "bytes_up": 5_000_000}
-    failed = {**blank, "failed": 1, "why": "round 1: NonFiniteError"}
-    node = {"name": "a", "node": "1", "status": "online", "online_since": "then", "offline_since": None}
-    found = {
-        "out": "RUN",
-        "state": "unfinished",
-        "done": 2,
-        "last": 3,
-        "written": "then",
-        "clients": {"a": answered, "b": failed},
-        "link": {"address": "h:1", "answers": True, "run": "running"},
-        "nodes": [node],
-    }
-    none = "answered in 0 rounds, last in -, 0.0 MB up, 0.0 MB down"
-    assert federation_status._text(found).splitlines() == [
-        "RUN: unfinished, 2 of 3 rounds, the last one written then",
-        "  a: answered in 2 rounds, last in 2, 5.0 MB up, 0.0 MB down",
-        f"  b: {none}; failed in 1, last round 1: NonFiniteError",
-        "SuperLink h:1: run running",
-        "  a: online since then",
-    ]

@@ -36,8 +36,8 @@ ONE = dataclasses.replace(SETTINGS, rounds=1)
 REASONS = {
     "late": r"no answer within 15 s|the message expired while the client was training",
     "killed": r"the client's process was ended by SIGKILL, as the system does when memory runs out",
-    "out of memory": r"_ArrayMemoryError|MemoryError",
-    "torch out of memory": r"RuntimeError|OutOfMemoryError",
+    "out of memory": r"^out-of-memory$",
+    "torch out of memory": r"^out-of-memory$",
     "NaN": r"PayloadError: a client's theta/flat holds 1 values that are not finite",
     "wrong shape": r"PayloadError: phi of .* is float32 of shape \(4, 16\), expected .*\(5, 16\)",
     "full disk": r"WriteError",

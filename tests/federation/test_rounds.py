@@ -14,10 +14,12 @@ from small_federation import SETTINGS, SPEC, assert_same_bits
 
 from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
 from fedfr_edge.federation import flower_private as private
+from fedfr_edge.federation.attempts import ShortRound
 from fedfr_edge.federation.layout import Layout
 from fedfr_edge.federation.payload import Instruction, make_reply, read_instruction
 from fedfr_edge.federation.roster import HELLO, Roster, hello_reply, read_hello
 from fedfr_edge.federation.rounds import Terms, one_round
+from fedfr_edge.federation.traffic import WAYS, traffic_by_client
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state
 from fedfr_edge.train.client import ClientUpdate
@@ -186,6 +188,12 @@ def test_failures_are_left_out_and_reported() -> None:
     assert list(report.failed) == ["client-01", "client-02"]
     assert report.failed["client-01"].startswith("PayloadError: a client's reply holds")
     assert report.failed["client-02"] == "StoreError"
+    # What the others were sent, and what one of them sent, went over the network all the same.
+    down = report.clients["client-00"]["bytes_down"]
+    up = report.lost_traffic["client-01"].pop("bytes_up")
+    assert up > report.clients["client-00"]["bytes_up"]
+    assert report.lost_traffic == {"client-01": {"bytes_down": down}, "client-02": {"bytes_down": down}}
+    assert traffic_by_client(report.to_dict())["client-02"] == {"bytes_down": down}
     assert torch.equal(model.global_proxies, torch.full((2, SPEC.dim), 3.0))
 
 
@@ -209,13 +217,26 @@ def test_the_deadline_ends_a_round() -> None:
     assert 0.3 <= time.monotonic() - started < 5
     assert list(report.clients) == ["client-02"]
     assert report.failed == dict.fromkeys(("client-00", "client-01"), "no answer within 0.3 s")
+    assert list(report.lost_traffic) == ["client-00", "client-01"]
 
 
 def test_too_few_answers_end_the_run() -> None:
     with pytest.raises(
-        QuorumError, match=r"2 of 3 clients .* round 3, expected at least 3 \(client-02: no answer"
-    ):
+        ShortRound, match=r"2 of 3 clients .* round 3, expected at least 3 \(client-02: no answer"
+    ) as caught:
         one_round(StubGrid(in_order("client-00", "client-01")), instruction(), NODES, terms(deadline=0.2))
+    # All of the attempt's traffic was in vain; it is part of what the round costs in the end.
+    lost = caught.value.to_dict()["lost_traffic"]
+    assert {client: set(told) for client, told in lost.items()} == {
+        "client-00": {"bytes_up", "bytes_down"},
+        "client-01": {"bytes_up", "bytes_down"},
+        "client-02": {"bytes_down"},
+    }
+    attempts = [{"lost_traffic": lost}] * 2
+    both = traffic_by_client({"clients": {"client-00": {"bytes_up": 5}}, "attempts": attempts})
+    sums = {way: 2 * lost["client-00"][way] for way in WAYS}
+    assert both["client-00"] == sums | {"bytes_up": sums["bytes_up"] + 5}
+    assert both["client-02"] == {"bytes_down": 2 * lost["client-02"]["bytes_down"]}
 
 
 def test_nobody_answering_is_no_success() -> None:
@@ -228,6 +249,7 @@ def test_a_message_that_could_not_be_sent_is_a_failure() -> None:
     grid.unsendable = {50}
     _, report = one_round(grid, instruction(), NODES, terms(quorum=2))
     assert report.failed == {"client-01": "the message could not be sent"}
+    assert report.lost_traffic == {}
 
 
 def test_hard_negatives_weigh_in_the_authors_reading() -> None:
