@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "status": "Rounds, clients, failures and nodes of a federation.",
     },
     "study": "Every method of the paper with several seeds, side by side.",
+    "reproduce": "The paper's tables and figures again, at a size that you choose.",
     "runs": {
         "list": "The training runs below a folder: how far they are, and how good.",
         "show": "One training run: settings, data, rounds, failures, files.",
@@ -46,7 +47,9 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     "evaluate": {
         "personalised": "1:1 TAR@FAR and 1:N TPIR@FPIR of models on a split's clients.",
         "pairs": "Accuracy and TAR@FAR on a list of pairs (LFW format).",
+        "ijbc": "IJB-C: 1:1 TAR@FAR and 1:N TPIR@FPIR of templates, from the official files.",
     },
+    "report": "Results on one page: tables, curves, differences, with their intervals.",
     "export": {
         "generic": "The global model as one ONNX file.",
         "personal": "One client's personal model as one ONNX file.",
@@ -56,6 +59,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     "bench": {
         "train": "What training costs on this machine, against plain loops in the same run.",
         "federation": "What a federated round costs beyond training.",
+        "evaluate": "What evaluating a client of the paper's size costs, against the bare matrix product.",
     },
     "doctor": "What is installed, what is in effect, and what to do about each fault.",
 }

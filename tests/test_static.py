@@ -63,6 +63,11 @@ def test_a_wheel_holds_every_module_and_no_foreign_top_level(wheel_contents: Pat
     tops = {path.name for path in wheel_contents.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"fedfr_edge"}
     assert (wheel_contents / "fedfr_edge" / "py.typed").is_file()
+    recipes = {
+        path.relative_to(ROOT / "apps").as_posix() for path in (ROOT / "apps/reproduce").rglob("*.toml")
+    }
+    assert recipes
+    assert all((wheel_contents / "fedfr_edge/apps" / name).is_file() for name in recipes)
 
 
 def test_mypy_strict_on_the_installed_layout(wheel_contents: Path) -> None:

@@ -84,6 +84,7 @@ def split_lines(split: Split) -> list[str]:
     lines = [
         f"seed        {split.seed}",
         f"for store   {split.store_digest}",
+        f"digest      {split.digest}",
         f"public      {len(split.public)} identities",
         f"clients     {len(split.clients)}",
     ]

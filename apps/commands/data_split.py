@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
@@ -20,11 +20,23 @@ class SplitConfig:
 
     store: Path = option(help="aligned-face store to divide", argument=True)
     out: Path = option(help="the split, a JSON file", short="o")
+    protocol: Literal["free", "paper"] = option(
+        "free",
+        help="paper: 6,000 public identities and 4,000 over 40 clients, unless other numbers are given; "
+        "free: as the options say",
+    )
+    reuse: Path | None = option(
+        None, help="take this split, by its names, for another store of the same images"
+    )
     public: int | None = option(
         None, help="number of public identities; else those listed, or three fifths as in the paper", low=0
     )
-    clients: int = option(4, help="number of clients", low=1)
-    per_client: int | None = option(None, help="identities of each client; else all that are left", low=1)
+    clients: int | None = option(None, help="number of clients; else 4, in the paper 40", low=1)
+    per_client: int | None = option(
+        None,
+        help="identities of each client; else all that are left, in the paper 4,000 over the clients",
+        low=1,
+    )
     train_images: int = option(60, help="training images of each client identity", low=1)
     test_images: int = option(40, help="test images of each client identity", low=1)
     allow_fewer: bool = option(
@@ -43,10 +55,31 @@ def draw(config: SplitConfig) -> Split:
     Raises:
         DataError, ConfigError: the store, or a list, cannot be read or does not carry the split.
     """
-    from fedfr_edge.data.split import make_split
+    from fedfr_edge.data.paper_protocol import paper_split
+    from fedfr_edge.data.split import Split, make_split
     from fedfr_edge.data.store import FaceStore
 
     store = FaceStore.open(config.store)
+    if config.reuse is not None:
+        plain = SplitConfig(store=config.store, out=config.out, reuse=config.reuse)
+        if config != plain:
+            raise ConfigError("--reuse takes a split as it is; leave out what would draw another one")
+        return Split.load(config.reuse).for_store(store)
+    if config.protocol == "paper":
+        if config.public_identities or config.client_identities or config.allow_fewer:
+            raise ConfigError(
+                "--protocol paper draws its identities itself, from those with enough images; leave out "
+                "--public-identities, --client-identities and --allow-fewer, or the protocol"
+            )
+        return paper_split(
+            store,
+            public=config.public,
+            clients=config.clients,
+            per_client=config.per_client,
+            train_images=config.train_images,
+            test_images=config.test_images,
+            seed=config.seed,
+        )
     public_names = _read_list(config.public_identities)
     public = config.public
     if public is None:
@@ -54,7 +87,7 @@ def draw(config: SplitConfig) -> Split:
     return make_split(
         store,
         public=public,
-        clients=config.clients,
+        clients=4 if config.clients is None else config.clients,
         per_client=config.per_client,
         train_images=config.train_images,
         test_images=config.test_images,
@@ -110,6 +143,7 @@ COMMAND = Command(
         "\n\n"
         "In: an aligned-face store.\n\n"
         "Out: a JSON file that names identities and images and can be shared, and beside it a .toml "
-        "file with the settings. The same settings draw the same split on every machine."
+        "file with the settings. The same settings draw the same split on every machine; the digest that "
+        "is printed is that of the file but for the store's own, so that equal digests are the same split."
     ),
 )

@@ -1,4 +1,4 @@
-"""``fedfr evaluate pairs``: models on a list of pairs in LFW's format."""
+"""``fedfr evaluate pairs``: models on a list of pairs, LFW's or that of an imported ``.bin``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
+from fedfr_edge.errors import ConfigError
 
 from .. import console
 
@@ -26,13 +27,20 @@ SHOWN = 10
 class EvaluatePairsConfig:
     """Settings of ``fedfr evaluate pairs``."""
 
-    store: Path = option(help="aligned-face store with images named like Abel_Pacheco/Abel_Pacheco_0001")
-    pairs: Path = option(help="the list of pairs (LFW's pairs.txt)")
+    store: Path = option(help="aligned-face store that holds the images of the list")
     model: tuple[Path, ...] = option(help="a model, exported .onnx or checkpoint .safetensors")
     out: Path = option(help="folder for the results", short="o")
+    pairs: Path | None = option(
+        None, help="the list of pairs (LFW's pairs.txt); else the one that came with the store"
+    )
     fars: tuple[float, ...] = option(
         (), help="false-accept rate; default: 1e-1 to 1e-3 as far as the pairs carry", low=0, high=1
     )
+    allow_missing: bool = option(
+        False,
+        help="leave out, count and list pairs with an image that the store lacks; else that is an error",
+    )
+    flip: bool = option(False, help="add the embedding of each face's mirror image (twice the time)")
     device: str = option("cpu", help="where models run: cpu, cuda, cuda:1, …")
     threads: int = option(1, help="CPU threads of a model", low=1)
 
@@ -41,14 +49,18 @@ def run(config: EvaluatePairsConfig) -> None:
     """Evaluate, write, and print the table."""
     from fedfr_edge import atomic
     from fedfr_edge.data.store import FaceStore
-    from fedfr_edge.evaluation.pairs import evaluate_pairs, read_pairs
+    from fedfr_edge.evaluation.mirror import Mirrored
+    from fedfr_edge.evaluation.pairs import check_images, evaluate_pairs, read_pairs
     from fedfr_edge.evaluation.tables import pairs_table
 
     from ..models_for_evaluation import Backend, open_for_pairs
     from ..result_tables import print_table
 
     store = FaceStore.open(config.store)
-    pairs = read_pairs(config.pairs)
+    path_of_pairs = _list_of(config)
+    pairs = read_pairs(path_of_pairs)
+    if not config.allow_missing:
+        check_images(pairs, store.row_of)
     backend = Backend(config.device, config.threads)
     results: list[PairsResult] = []
     with console.progress_bars() as progress:
@@ -58,7 +70,7 @@ def run(config: EvaluatePairsConfig) -> None:
             for encoder in open_for_pairs(path, backend, name):
                 results.append(
                     evaluate_pairs(
-                        encoder,
+                        Mirrored(encoder) if config.flip else encoder,
                         store.images,
                         store.row_of,
                         pairs,
@@ -70,7 +82,8 @@ def run(config: EvaluatePairsConfig) -> None:
     record = {
         "version": fedfr_edge.__version__,
         "store": {"path": str(store.path), "digest": store.digest, "licence": store.manifest.get("licence")},
-        "pairs": {"path": str(config.pairs), "count": len(pairs)},
+        "pairs": {"path": str(path_of_pairs), "count": len(pairs)},
+        "flip": config.flip,
         "device": config.device,
         "results": [result.to_dict() for result in results],
     }
@@ -82,6 +95,19 @@ def run(config: EvaluatePairsConfig) -> None:
     print_table(table)
     _name_missing(results[0])
     console.out.print(f"written to {config.out}")
+
+
+def _list_of(config: EvaluatePairsConfig) -> Path:
+    """The list that was named, or the one beside the store's images."""
+    from fedfr_edge.apps.commands.data_import import PAIRS
+
+    if config.pairs is not None:
+        return config.pairs
+    if not (config.store / PAIRS).is_file():
+        raise ConfigError(
+            f"{config.store} came with no list of pairs, as an imported .bin does; name one with --pairs"
+        )
+    return config.store / PAIRS
 
 
 def _name_missing(result: PairsResult) -> None:
@@ -101,8 +127,13 @@ COMMAND = Command(
     run=run,
     help="""Measure models on a list of pairs: accuracy by folds, TAR@FAR, EER and AUC.
 
-    In: a store, a list of pairs in the format of LFW's pairs.txt (any number of folds), and one model or
-    more. Pairs with an image that the store lacks are left out, counted and listed.
+    Accuracy: folds are consecutive pairs, ten for LFW and .bin sets; each is decided at the threshold that
+    is best on all others.
+
+    In: a store; a list of pairs (LFW's pairs.txt, any number of folds, or a list that names images: a line
+    pairs <TAB> count <TAB> folds, then name <TAB> name <TAB> 1 or 0), unless the store was imported from a
+    .bin; one model or more. A pair with an image that the store lacks is an error, or with --allow-missing
+    left out, counted and listed.
 
     Out: the table, and in --out pairs.json, pairs.md and the resolved settings as pairs.toml.
     """,

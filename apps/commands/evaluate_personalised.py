@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -19,8 +20,10 @@ from .. import console
 
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.evaluation.bootstrap import Resampling
     from fedfr_edge.evaluation.embedding import SpacesEncoder
-    from fedfr_edge.evaluation.outcome import PersonalisedResult, Reading
+    from fedfr_edge.evaluation.outcome import ClientResult, PersonalisedResult, Reading
+    from fedfr_edge.evaluation.personalised import ClientRows
 
     from ..models_for_evaluation import Backend, Source
 
@@ -43,8 +46,9 @@ class EvaluatePersonalisedConfig:
     personal: tuple[str, ...] = option(
         (), help="CLIENT=FILE: a client's personal model, .onnx, .safetensors or its private folder"
     )
-    reading: Literal["standard", "paper", "both"] = option(
-        "both", help="how pairs and searches are counted; standard follows ISO/IEC 19795"
+    reading: Literal["standard", "paper", "reference", "all"] = option(
+        "all",
+        help="how pairs and searches are counted: by ISO/IEC 19795, by the paper, or by its published code",
     )
     fars: tuple[float, ...] = option(
         (), help="1:1 false-accept rate; default: 1e-2 to 1e-6 as far as the trials carry", low=0, high=1
@@ -52,6 +56,10 @@ class EvaluatePersonalisedConfig:
     fpirs: tuple[float, ...] = option(
         (), help="1:N false-positive identification rate; default: 1e-1 to 1e-3 likewise", low=0, high=1
     )
+    intervals: int = option(
+        200, help="replicates of the bootstrap behind 95 % intervals; 0 for none", low=0, high=100_000
+    )
+    intervals_seed: int = option(0, help="seed of the people drawn; compare results of one seed", low=0)
     report: bool = option(False, help="also write report.html with figures (needs the extra 'report')")
     device: str = option("cpu", help="where models run: cpu, cuda, cuda:1, …")
     threads: int = option(1, help="CPU threads of a model", low=1)
@@ -68,10 +76,17 @@ def evaluate(config: EvaluatePersonalisedConfig) -> list[PersonalisedResult]:
     """
     from fedfr_edge.data.split import Split
     from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.evaluation.bootstrap import Resampling
+    from fedfr_edge.evaluation.outcome import READINGS
     from fedfr_edge.evaluation.personalised import ClientRows, evaluate_models
 
     from ..models_for_evaluation import Backend
 
+    if config.report:
+        from fedfr_edge.evaluation.report.canvas import styled
+
+        with styled():  # that matplotlib is missing is better known now than after hours
+            pass
     started = time.monotonic()
     store = FaceStore.open(config.store)
     split = Split.load(config.split)
@@ -82,7 +97,8 @@ def evaluate(config: EvaluatePersonalisedConfig) -> list[PersonalisedResult]:
         for client in sorted(split.clients)
     }
     rows, sources = _open_models(config, list(clients), Backend(config.device, config.threads))
-    readings: tuple[Reading, ...] = ("standard", "paper") if config.reading == "both" else (config.reading,)
+    readings: tuple[Reading, ...] = READINGS if config.reading == "all" else (config.reading,)
+    resampling = Resampling(config.intervals, config.intervals_seed) if config.intervals else None
     results: list[PersonalisedResult] = []
     with console.progress_bars() as progress:
         for models in rows:
@@ -94,15 +110,19 @@ def evaluate(config: EvaluatePersonalisedConfig) -> list[PersonalisedResult]:
                 readings=readings,
                 fars=config.fars or None,
                 fpirs=config.fpirs or None,
+                resampling=resampling,
+                image_name=lambda row: store.names[row],
                 progress=progress,
             )
     results.sort(key=lambda result: readings.index(result.reading))  # stable: models keep their order
-    _write(config, store, split.seed, sources, results, time.monotonic() - started)
+    pairing = _pairing(resampling, clients, store) if resampling else None
+    _write(config, store, split.seed, sources, results, pairing, time.monotonic() - started)
     return results
 
 
 def run(config: EvaluatePersonalisedConfig) -> None:
     """Evaluate, write, and print the tables."""
+    from fedfr_edge.evaluation.compare import compare_all_pairs, difference_table
     from fedfr_edge.evaluation.tables import comparison_table
 
     from ..result_tables import print_table
@@ -110,6 +130,9 @@ def run(config: EvaluatePersonalisedConfig) -> None:
     results = evaluate(config)
     for reading in dict.fromkeys(result.reading for result in results):
         print_table(comparison_table([result for result in results if result.reading == reading]))
+    comparisons = compare_all_pairs([result for result in results if result.reading == results[0].reading])
+    if comparisons:
+        print_table(difference_table(comparisons), turned=False)
     console.out.print(f"written to {config.out}")
 
 
@@ -202,31 +225,73 @@ def _personal_paths(texts: Sequence[str]) -> dict[str, Path]:
     return paths
 
 
+def _pairing(resampling: Resampling, clients: Mapping[str, ClientRows], store: FaceStore) -> str:
+    """What two results must share for their replicates to have the same people drawn, as a digest."""
+    import numpy as np
+
+    facts = {
+        "seed": resampling.seed,
+        "replicates": resampling.replicates,
+        "clients": {
+            client: [store.identities[label] for label in np.unique(store.labels[rows.gallery])]
+            for client, rows in clients.items()
+        },
+        "images": {client: [store.names[row] for row in rows.probes] for client, rows in clients.items()},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _client_record(client: ClientResult, store: FaceStore) -> dict[str, Any]:
+    return client.to_dict() | {"hardest": client.hardest.to_dict(lambda row: store.names[row])}
+
+
 def _write(
     config: EvaluatePersonalisedConfig,
     store: FaceStore,
     seed: int,
     sources: list[Source],
     results: list[PersonalisedResult],
+    pairing: str | None,
     seconds: float,
 ) -> None:
     import numpy as np
 
     from fedfr_edge import atomic
+    from fedfr_edge.evaluation.bootstrap import LEVEL
+    from fedfr_edge.evaluation.compare import compare_all_pairs, difference_table
     from fedfr_edge.evaluation.tables import client_table, comparison_table
 
+    from ..study.measure import sha256_of
+
+    comparisons = compare_all_pairs(results)
     record = {
         "version": fedfr_edge.__version__,
         "store": {"path": str(store.path), "digest": store.digest, "licence": store.manifest.get("licence")},
-        "split": {"path": str(config.split), "seed": seed},
+        "split": {"path": str(config.split), "seed": seed, "sha256": sha256_of(config.split)},
         "models": [source.to_dict() for source in sources],
         "device": config.device,
         "seconds": round(seconds, 1),
-        "results": [result.to_dict() for result in results],
+        "intervals": {
+            "replicates": config.intervals,
+            "seed": config.intervals_seed,
+            "level": LEVEL,
+            "resampled": "the people within every client, jointly; the clients are kept",
+            "pairing": pairing,
+        },
+        "results": [
+            result.to_dict() | {"clients": [_client_record(client, store) for client in result.clients]}
+            for result in results
+        ],
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
     tables = [
         comparison_table([result for result in results if result.reading == reading])
         for reading in dict.fromkeys(result.reading for result in results)
+    ]
+    tables += [
+        difference_table(found)
+        for reading in dict.fromkeys(comparison.reading for comparison in comparisons)
+        if (found := [comparison for comparison in comparisons if comparison.reading == reading])
     ]
     tables += [client_table(result) for result in results]
     arrays: dict[str, Any] = {
@@ -236,40 +301,24 @@ def _write(
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    if config.report:
-        _write_report(config, store, seed, results, seconds)
     atomic.write_bytes(config.out / "curves.npz", buffer.getvalue())
     atomic.write_text(config.out / "personalised.md", "\n".join(table.to_markdown() for table in tables))
     atomic.write_text(
         config.out / "personalised.json", json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     )
     save_config(config, SECTION, config.out / "personalised.toml")
+    if config.report:
+        _write_report(config.out)
 
 
-def _write_report(
-    config: EvaluatePersonalisedConfig,
-    store: FaceStore,
-    seed: int,
-    results: list[PersonalisedResult],
-    seconds: float,
-) -> None:
-    from fedfr_edge.evaluation.report import ReportData, write_report
+def _write_report(folder: Path) -> None:
+    """The page of ``fedfr report`` on these results alone."""
+    from fedfr_edge.evaluation.report import write_report
 
-    rounds: list[dict[str, Any]] = []
-    if config.run is not None:
-        from fedfr_edge.federation.run_folder import RunFolder
+    from ..report.gather import gather
+    from ..report.read import read_inputs
 
-        rounds = RunFolder(config.run).metrics()
-    facts = [
-        ("store", f"{store.path.name}: {len(store.identities):,} people, {len(store):,} images"),
-        ("split", f"{config.split.name}, seed {seed}"),
-        ("device", config.device),
-        ("time", f"{seconds:.0f} s"),
-    ]
-    write_report(
-        config.out,
-        ReportData(title="Personalised evaluation", facts=facts, results=results, rounds=rounds),
-    )
+    write_report(folder, gather(read_inputs((folder,)), "Personalised evaluation"))
 
 
 COMMAND = Command(
@@ -279,7 +328,9 @@ COMMAND = Command(
     help="""Measure models on the personalised protocol: how well each client knows its own people.
 
     1:1 TAR@FAR and 1:N TPIR@FPIR, for each client and over the clients, with the number of trials behind
-    every rate; rates that rest on fewer than ten false accepts are marked.
+    every rate and a 95 % interval (people drawn anew, not pairs; --intervals). Rates that rest on fewer than
+    ten false accepts are marked, those that the trials cannot carry are not printed. Any two models are
+    compared on the same draws.
 
     In: a store and its split, and models: a training run (--run), a folder of exported files (--exported),
     or single files (--generic, --personal). A personal model is measured twice, with its backbone alone

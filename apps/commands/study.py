@@ -50,6 +50,10 @@ class StudyConfig:
     )
     pairs: Path | None = option(None, help="pairs in LFW's format, to measure the generic models on too")
     pairs_store: Path | None = option(None, help="aligned-face store of the pairs' images")
+    ijbc: Path | None = option(None, help="IJB-C's folder, to measure the generic models on too")
+    unseen: int | None = option(
+        None, help="measure generic models on at most so many people whom nobody trained on", low=2
+    )
     device: str = option("cpu", help="where models are evaluated: cpu, cuda, cuda:1, …")
     threads: int = option(1, help="CPU threads of an evaluation", low=1)
 

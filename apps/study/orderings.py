@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -129,6 +129,7 @@ ORDERINGS = (
         personal("fedfr"),
         "Table 2",
     ),
+    Ordering("generic: FedFace < pre-trained", at("fedface", UNSEEN), at(PRETRAINED, UNSEEN), "Figure 4"),
     Ordering("generic: FedFace < FedFR", at("fedface", UNSEEN), at("fedfr", UNSEEN), "Figure 4"),
     Ordering("personal: FedFace < FedFR", personal("fedface"), personal("fedfr"), "Figure 4"),
 )
@@ -168,11 +169,7 @@ class Outcome:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean difference (Student's t over the seeds); infinite for one seed."""
-        n = len(self.differences)
-        if n < 2:
-            return -math.inf, math.inf
-        half = student_quantile(n - 1) * self.spread / math.sqrt(n)
-        return self.mean - half, self.mean + half
+        return mean_interval(list(self.differences.values()))
 
     @property
     def verdict(self) -> str:
@@ -214,6 +211,16 @@ def compare(scores: Scores, orderings: tuple[Ordering, ...] = ORDERINGS) -> list
             if differences:
                 outcomes.append(Outcome(ordering, measure, differences))
     return outcomes
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of independent values (Student's t); infinite for a single one."""
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    mean = float(np.mean(values))
+    half = student_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
 
 
 @functools.cache

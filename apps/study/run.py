@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,17 +50,29 @@ class Study:
     failures: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
-def run_study(config: StudyConfig) -> Study:
+def run_study(
+    config: StudyConfig,
+    rows: Sequence[Row] | None = None,
+    *,
+    unseen_by: Callable[[int], Path] | None = None,
+) -> Study:
     """Run what is not finished yet; an error of one part is noted and the others go on.
+
+    Args:
+        config: the settings.
+        rows: the table's rows, where they are not those of ``config.method`` and ``config.vary``.
+        unseen_by: seed -> the split that says whom nobody trained on, where it is not the seed's own.
 
     Raises:
         ConfigError: settings that contradict each other.
         DataError: the store, a split or the list of pairs cannot be read.
     """
-    job = _Job(config)
-    study = Study(config, rows_of(config.method, config.vary, share_proxies=config.share_proxies))
-    if not config.share_proxies and not config.method:
-        console.log.print(f"remark: {FEDFACE} is left out, since it sends W; --share-proxies lets it")
+    job = _Job(config, unseen_by)
+    if rows is None:
+        rows = rows_of(config.method, config.vary, share_proxies=config.share_proxies)
+        if not config.share_proxies and not config.method:
+            console.log.print(f"remark: {FEDFACE} is left out, since it sends W; --share-proxies lets it")
+    study = Study(config, list(rows))
     total, number = len(config.all_seeds) * len(study.rows), 0
     for seed in config.all_seeds:
         places = Places(config.out, seed)
@@ -95,8 +107,8 @@ def _noting(file: Path) -> Iterator[list[str]]:
 class _Job:
     """The parts of a study, one at a time."""
 
-    def __init__(self, config: StudyConfig) -> None:
-        self.config = config
+    def __init__(self, config: StudyConfig, unseen_by: Callable[[int], Path] | None) -> None:
+        self.config, self._unseen_by = config, unseen_by
         self.recipe = Recipe(config.recipe)
         seeds = config.all_seeds
         for name, files in (("split", config.split), ("pretrained", config.pretrained)):
@@ -183,7 +195,7 @@ class _Job:
         split, start = self.split(seed), self.start(seed)
         folder = Places(self.config.out, seed).of(row)
         settings = None if row.method == PRETRAINED else self._settings(seed, row, split, start, folder)
-        inputs = self._inputs(settings, split, start)
+        inputs = self._inputs(settings, split, self._unseen(seed), start)
         found = _finished(folder / SCORES, inputs)
         if found is not None:
             return found
@@ -198,7 +210,7 @@ class _Job:
             "method": row.method,
             "seed": seed,
             "inputs": inputs,
-            **self._measure(row, split, run, model, folder),
+            **self._measure(row, split, self._unseen(seed), run, model, folder),
             "training_seconds": spent,
             "evaluation_seconds": round(time.monotonic() - started, 1),
         }
@@ -224,7 +236,12 @@ class _Job:
         with console.progress_bars() as progress:
             return train(settings, progress=progress, remark=console.log.print)
 
-    def _measure(self, row: Row, split: Path, run: Path | None, model: Path, folder: Path) -> dict[str, Any]:
+    def _unseen(self, seed: int) -> Path:
+        return self.split(seed) if self._unseen_by is None else self._unseen_by(seed)
+
+    def _measure(
+        self, row: Row, split: Path, unseen: Path, run: Path | None, model: Path, folder: Path
+    ) -> dict[str, Any]:
         from fedfr_edge.data.split import Split
 
         from ..models_for_evaluation import Backend
@@ -240,17 +257,28 @@ class _Job:
             run=None if alone else run,
             generic=model if alone else None,
         )
-        strangers = measure.measure_strangers(model, self.store, Split.load(split), backend)
+        strangers = measure.measure_strangers(
+            model, self.store, Split.load(unseen), backend, self.config.unseen
+        )
         pairs = None if self.pairs is None else measure.measure_pairs(model, *self.pairs, backend)
-        return {"personalised": personalised, "strangers": strangers, "pairs": pairs}
+        record = {"personalised": personalised, "strangers": strangers, "pairs": pairs}
+        if self.config.ijbc is not None:
+            record["ijbc"] = measure.measure_ijbc(model, self.config.ijbc, folder / "ijbc", backend)
+        return record
 
-    def _inputs(self, settings: TrainRun | None, split: Path, start: Path) -> dict[str, Any]:
+    def _inputs(self, settings: TrainRun | None, split: Path, unseen: Path, start: Path) -> dict[str, Any]:
         """Everything that a row's figures depend on, JSON-able."""
         training: dict[str, Any] | None = None
         if settings is not None:
             resolved = as_dict(settings.hyper_parameters().resolved())
             training = {name: value for name, value in resolved.items() if name not in FREE}
         pairs_store = None if self.pairs is None else self.pairs[0].digest
+        # Named only where they are not the default, so that parts of older studies stay what they are.
+        more: dict[str, Any] = {} if self.config.unseen is None else {"unseen": self.config.unseen}
+        if self.config.ijbc is not None:
+            more["ijbc"] = True
+        if unseen != split:
+            more["unseen_by"] = measure.sha256_of(unseen)
         return {
             "train": training,
             "pretrained": measure.sha256_of(start),
@@ -258,6 +286,7 @@ class _Job:
             "split": measure.sha256_of(split),
             "pairs_store": pairs_store,
             "pairs": None if self.config.pairs is None else measure.sha256_of(self.config.pairs),
+            **more,
         }
 
 

@@ -21,6 +21,8 @@ COLUMNS = (UNSEEN, GENERIC, *SPACES)
 
 PAIRS_ACCURACY = "accuracy on pairs"
 RANK_ONE = "rank 1"
+IJBC = "IJB-C "
+"""Before the names of that set's measures."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,29 @@ def values_of(record: Mapping[str, Any]) -> dict[tuple[str, str], Value]:
     Without a personal branch Π stays the identity: then there is no column [Θ_l, Π_l].
     """
     found: dict[tuple[str, str], Value] = {}
-    for rate in (record["strangers"] or {}).get("rates", ()):
+    strangers = record["strangers"] or {}
+    for rate in strangers.get("rates", ()):
         _put(found, UNSEEN, tar_at(rate["far_target"]), rate["value"], rate["false_accepts"])
+    for rate in strangers.get("searches", ()):
+        _put(found, UNSEEN, tpir_at(rate["far_target"]), rate["value"], rate["false_accepts"])
     if record["pairs"] is not None:
         _put(found, UNSEEN, PAIRS_ACCURACY, record["pairs"]["accuracy"])
         for rate in record["pairs"]["rates"]:
             name = f"{tar_at(rate['far_target'])} on pairs"
+            _put(found, UNSEEN, name, rate["value"], rate["false_accepts"])
+    ijbc = record.get("ijbc") or {}
+    for name_of, key in ((tar_at, "rates"), (tpir_at, "searches")):
+        for rate in ijbc.get(key, ()):
+            name = IJBC + name_of(rate["far_target"])
             _put(found, UNSEEN, name, rate["value"], rate["false_accepts"])
     training = record["inputs"]["train"] or {}
     for result in record["personalised"]:
         column = result["name"]
         if column == SPACES[1] and training.get("branch") == "none":
             continue
-        for kind, rates in (("TAR@FAR", result["verification"]), ("TPIR@FPIR", result["identification"])):
+        for name_of, rates in ((tar_at, result["verification"]), (tpir_at, result["identification"])):
             for rate in rates:
-                name = f"{kind} {rate_text(rate['far_target'])}"
+                name = name_of(rate["far_target"])
                 _put(found, column, name, rate["value"], rate["least_false_accepts"])
         _put(found, column, RANK_ONE, result["rank_one"])
     return found
@@ -100,6 +110,11 @@ def values_of(record: Mapping[str, Any]) -> dict[tuple[str, str], Value]:
 def tar_at(far: float) -> str:
     """Name of the measure "true-accept rate at this false-accept rate"."""
     return f"TAR@FAR {rate_text(far)}"
+
+
+def tpir_at(fpir: float) -> str:
+    """Name of the measure "true-positive identification rate at this false-positive one"."""
+    return f"TPIR@FPIR {rate_text(fpir)}"
 
 
 def _put(
@@ -179,4 +194,6 @@ def _place(measure: str) -> tuple[int, float]:
         return 2, 0.0
     if measure.endswith("on pairs"):
         return 3, 0.0 if measure == PAIRS_ACCURACY else 1 - float(rate.split()[0])
+    if measure.startswith(IJBC):
+        return 4 + ("TPIR" in measure), -float(measure.split()[-1])
     return (0 if kind == "TAR@FAR" else 1), -float(rate)

@@ -9,7 +9,7 @@ from typing import Any
 from fedfr_edge.evaluation.tables import FOOTNOTE, Table, percent
 
 from .orderings import Outcome
-from .scores import COLUMNS, PAIRS_ACCURACY, UNSEEN, Scores
+from .scores import COLUMNS, IJBC, PAIRS_ACCURACY, UNSEEN, Scores
 
 DASH = "–"
 ON_PAIRS = " on pairs"
@@ -17,18 +17,19 @@ HEADINGS = dict(zip(COLUMNS, ("unseen people", *COLUMNS[1:]), strict=True))
 
 
 def shown_measures(scores: Scores) -> list[str]:
-    """What a terminal has room for: the two mildest TAR@FAR, the mildest TPIR@FPIR, pairs' accuracy."""
+    """What a terminal has room for: the two mildest TAR@FAR, the mildest TPIR@FPIR, accuracy, IJB-C."""
     names = scores.measures()
     rates = [name for name in names if name.startswith("TAR@FAR") and not name.endswith(ON_PAIRS)]
     searches = [name for name in names if name.startswith("TPIR@FPIR")]
-    return [*rates[:2], *searches[:1], *(name for name in names if name == PAIRS_ACCURACY)]
+    ijbc = [name for name in names if name.startswith(IJBC)]
+    return [*rates[:2], *searches[:1], *(name for name in names if name == PAIRS_ACCURACY), *ijbc]
 
 
 def score_tables(scores: Scores, measures: Sequence[str]) -> list[Table]:
     """One table per measure: a row per method, a column per embedding."""
     tables = []
     for measure in measures:
-        if measure.endswith(ON_PAIRS):
+        if measure.endswith(ON_PAIRS) or measure.startswith(IJBC):
             continue
         columns = [column for column in COLUMNS if _any(scores, column, measure)]
         tables.append(_table(scores, measure, [(HEADINGS[column], column, measure) for column in columns]))
@@ -36,6 +37,9 @@ def score_tables(scores: Scores, measures: Sequence[str]) -> list[Table]:
     if pairs:
         titles = [(name.removesuffix(ON_PAIRS), UNSEEN, name) for name in pairs]
         tables.append(_table(scores, "Pairs, generic model", titles))
+    ijbc = [(name.removeprefix(IJBC), UNSEEN, name) for name in measures if name.startswith(IJBC)]
+    if ijbc:
+        tables.append(_table(scores, "IJB-C, generic model", ijbc))
     return tables
 
 

@@ -6,10 +6,11 @@ carries the digest of the store it was made for.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -89,10 +90,22 @@ class Split:
         Raises:
             WriteError: the disk refused; an earlier file is untouched.
         """
-        content = {"format": FORMAT, "version": VERSION}
-        content.update({field.name: getattr(self, field.name) for field in fields(self)})
-        text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False)
-        atomic.write_text(Path(path), text + "\n")
+        atomic.write_text(Path(path), self._text())
+
+    @property
+    def digest(self) -> str:
+        """Sha256 that names the division, in hexadecimal: who is where, by names, whichever the store."""
+        return hashlib.sha256(replace(self, store_digest="")._text().encode()).hexdigest()
+
+    def for_store(self, store: FaceStore) -> Split:
+        """The same split for another store of the same images, such as one that another person imported.
+
+        Raises:
+            SplitError: the store lacks an identity or an image that this names.
+        """
+        other = replace(self, store_digest=store.digest)
+        other.check(store)
+        return other
 
     def check(self, store: FaceStore) -> None:
         """Raise :class:`SplitError` unless ``store`` is the one this was made for and holds all it names."""
@@ -136,6 +149,11 @@ class Split:
                     )
                 rows.append(row)
         return _rows(rows)
+
+    def _text(self) -> str:
+        content = {"format": FORMAT, "version": VERSION}
+        content.update({field.name: getattr(self, field.name) for field in fields(self)})
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
     def _check_digest(self, store: FaceStore) -> None:
         if store.digest != self.store_digest:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fedfr_edge.errors import StoreError
@@ -64,14 +64,15 @@ def row_line(row: Row) -> bytes:
     return ("\t".join(row) + "\n").encode()
 
 
-def parse_rows(data: bytes) -> Iterator[Row]:
+def parse_rows(lines: Iterable[bytes]) -> Iterator[Row]:
     """The rows of ``index.tsv``, up to the first line that is cut short or malformed."""
-    for line in data.split(b"\n")[:-1]:  # what follows the last newline is no whole line
+    for line in lines:
         try:
-            name, identity, digest = line.decode().split("\t")
+            name, identity, digest = line.decode().removesuffix("\n").split("\t")
+            whole = len(bytes.fromhex(digest)) == 32 and line.endswith(b"\n")
         except ValueError:  # also UnicodeDecodeError
             return
-        if len(digest) != 64 or not name or not identity:
+        if not whole or not name or not identity:
             return
         yield Row(name, identity, digest)
 

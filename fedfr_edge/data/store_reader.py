@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from fedfr_edge.data import store_format as layout
+from fedfr_edge.data.store_rows import Rows
 from fedfr_edge.errors import StoreError
 from fedfr_edge.types import AlignedFaces, Labels, Progress, no_progress
 
@@ -29,18 +31,15 @@ class FaceStore:
         digest: sha256 that names the whole content; equal digests mean equal arrays.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], rows: list[layout.Row]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], rows: Rows) -> None:
         self.path = path
         self.manifest = manifest
         self.digest: str = manifest["digest"]
-        self.names: tuple[str, ...] = tuple(row.name for row in rows)
-        numbers: dict[str, int] = {}
-        labels = [numbers.setdefault(row.identity, len(numbers)) for row in rows]
-        self.identities: tuple[str, ...] = tuple(numbers)
-        self.labels: Labels = np.array(labels, dtype=np.int64)
+        self.names: tuple[str, ...] = tuple(rows.names)
+        self.identities: tuple[str, ...] = tuple(rows.identities)
+        self.labels: Labels = rows.labels
         self.labels.flags.writeable = False
-        self.face_hashes: tuple[str, ...] = tuple(row.sha256 for row in rows)
-        """Sha256 of each image's pixels: equal hashes are equal crops."""
+        self._rows = rows
         self.images: AlignedFaces = np.memmap(
             path / layout.IMAGES,
             dtype=np.uint8,
@@ -61,12 +60,11 @@ class FaceStore:
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        index = _read_part(path / layout.INDEX)
-        if hashlib.sha256(index).hexdigest() != manifest["parts"][layout.INDEX]["sha256"]:
+        rows, digest = _read_index(path / layout.INDEX)
+        if digest != manifest["parts"][layout.INDEX]["sha256"]:
             raise _damaged(path, f"{layout.INDEX} is not as it was written")
         if manifest["digest"] != manifest["parts"][layout.INDEX]["sha256"]:
             raise _damaged(path, "its manifest names two digests")
-        rows = list(layout.parse_rows(index))
         count: int = manifest["counts"]["images"]
         if len(rows) != count:
             raise _damaged(path, f"manifest says {count} images, {layout.INDEX} has {len(rows)}")
@@ -113,8 +111,8 @@ class FaceStore:
 
     def _verify(self, progress: Progress) -> None:
         altered = []
-        for row, expected in enumerate(self.face_hashes):
-            if layout.face_hash(self.images[row].tobytes()) != expected:
+        for row in range(len(self)):
+            if layout.face_hash(self.images[row].tobytes()) != self._rows.sha256(row):
                 altered.append(row)
             progress("verifying images", row + 1, len(self))
         if altered:
@@ -141,11 +139,26 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_part(file: Path) -> bytes:
+def _read_index(file: Path) -> tuple[Rows, str]:
+    """The rows, up to the first malformed one, and the sha256 of all lines."""
+    digest = hashlib.sha256()
+    rows = Rows()
+
+    def lines(index: BinaryIO) -> Iterator[bytes]:
+        for line in index:
+            digest.update(line)
+            yield line
+
     try:
-        return file.read_bytes()
+        with file.open("rb") as index:
+            read = lines(index)
+            for row in layout.parse_rows(read):
+                rows.append(row)
+            for _ in read:  # what a malformed line left
+                pass
     except OSError as error:
         raise _damaged(file.parent, f"{file.name} cannot be read ({error.strerror})") from error
+    return rows, digest.hexdigest()
 
 
 def _check_images(path: Path, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from fedfr_edge import atomic
 from fedfr_edge.data import store_format as layout
 from fedfr_edge.data.append_file import AppendFile
 from fedfr_edge.data.store_reader import FaceStore
+from fedfr_edge.data.store_rows import Rows
 from fedfr_edge.errors import StoreError
 from fedfr_edge.types import Progress, no_progress
 
@@ -51,10 +53,9 @@ class StoreWriter:
             "licence": licence,
             "extra": json.loads(json.dumps(dict(extra or {}))),  # as it will be read back
         }
-        self.rows: list[layout.Row] = []
+        self.rows = Rows()
         """What is written so far: name, identity and pixel hash of each face."""
         self._names: set[str] = set()
-        self._identities: set[str] = set()
         self._begin()
         self._images = AppendFile(self.path / layout.IMAGES)
         self._index = AppendFile(self.path / layout.INDEX)
@@ -119,7 +120,7 @@ class StoreWriter:
         }
         manifest = {
             **self._begun,
-            "counts": {"images": len(self), "identities": len(self._identities)},
+            "counts": {"images": len(self), "identities": len(self.rows.identities)},
             "parts": parts,
             "digest": parts[layout.INDEX]["sha256"],
             "made_by": f"fedfr-edge {fedfr_edge.__version__}",
@@ -177,11 +178,10 @@ class StoreWriter:
     def _keep(self, row: layout.Row) -> None:
         self.rows.append(row)
         self._names.add(row.name)
-        self._identities.add(row.identity)
 
     def _recover(self) -> None:
         """Keep the longest run of rows whose pixels match their index lines; cut off the rest."""
-        index = self._index.read(0, len(self._index))
+        index = io.BytesIO(self._index.read(0, len(self._index)))
         kept = 0
         for row in layout.parse_rows(index):
             offset = layout.HEADER_BYTES + len(self) * layout.FACE_BYTES

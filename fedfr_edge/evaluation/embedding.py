@@ -73,6 +73,7 @@ def embed_rows(
     images: AlignedFaces,
     rows: npt.NDArray[np.int64],
     done: Callable[[int], None] = lambda images: None,
+    image_name: Callable[[int], str] = lambda row: f"row {row}",
 ) -> tuple[Embeddings, ...]:
     """Embed the images at ``rows``: one float32 (len(rows), d) array per space of ``model``.
 
@@ -81,16 +82,19 @@ def embed_rows(
         images: uint8 (n, 112, 112, 3), may be a memory map.
         rows: int64 (m,).
         done: told the number of images after each chunk.
+        image_name: what an error calls the image of a row.
 
     Raises:
-        ModelError: rows of the result that are not finite or not of unit length (within 1e-3).
+        DataError: no rows.
+        ModelError: embeddings that are not finite or not of unit length (within 1e-3); the first image of
+            which is named.
     """
     parts: list[tuple[Embeddings, ...]] = []
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         chunk = rows[start : start + IMAGES_AT_ONCE]
         spaces = model.embed_each(np.ascontiguousarray(images[chunk]))
         for name, embeddings in zip(model.names, spaces, strict=True):
-            _check(name, embeddings, len(chunk))
+            _check(name, embeddings, chunk, image_name)
         parts.append(spaces)
         done(len(chunk))
     if not parts:
@@ -98,13 +102,19 @@ def embed_rows(
     return tuple(np.concatenate(space).astype(np.float32, copy=False) for space in zip(*parts, strict=True))
 
 
-def _check(name: str, embeddings: Embeddings, expected: int) -> None:
-    if embeddings.ndim != 2 or len(embeddings) != expected:
-        raise ModelError(f"{name} gave embeddings of shape {embeddings.shape} for {expected} faces")
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    if not np.all(np.abs(norms - 1) < 1e-3):  # false for NaN too
-        worst = norms[np.argmax(np.nan_to_num(np.abs(norms - 1), nan=np.inf))]
+def _check(
+    name: str, embeddings: Embeddings, rows: npt.NDArray[np.int64], image_name: Callable[[int], str]
+) -> None:
+    if embeddings.ndim != 2 or len(embeddings) != len(rows):
         raise ModelError(
-            f"{name} gave an embedding of length {worst:.4g}, expected 1; "
-            "its weights may be damaged or training may have diverged"
+            f"{name} gave embeddings of shape {embeddings.shape} for {len(rows)} faces, expected "
+            f"({len(rows)}, d); the file may hold another kind of model"
+        )
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))  # true for NaN too
+    if wrong.size:
+        more = f" and for {wrong.size - 1} of the next {len(rows) - 1} images" if wrong.size > 1 else ""
+        raise ModelError(
+            f"{name} gave an embedding of length {norms[wrong[0]]:.4g} for {image_name(int(rows[wrong[0]]))}"
+            f"{more}, expected 1; its weights may be damaged or training may have diverged"
         )

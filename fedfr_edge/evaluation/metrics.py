@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,25 @@ itself is known to about ±60 % (95 % Poisson interval 4.8 to 18.4); below, hard
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Where a share lies with 95 % confidence.
+
+    Attributes:
+        low: 0 to 1; of a difference -1 to 1.
+        high: likewise.
+        method: how it was found: "bootstrap" (by identity, see :mod:`.bootstrap`) or "rule of three".
+    """
+
+    low: float
+    high: float
+    method: Literal["bootstrap", "rule of three"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"low": self.low, "high": self.high, "method": self.method}
+
+
+@dataclass(frozen=True)
 class Rate:
     """A share of mated trials that were accepted, with what it rests on.
 
@@ -34,6 +53,9 @@ class Rate:
         far_target: the false-accept rate (or FPIR) asked for; None if the threshold was given.
         false_accepts: non-mated trials accepted at ``threshold``.
         non_mated: number of non-mated trials.
+        interval: of ``value``, the threshold sought anew each time; None where it was not asked for or
+            where there are fewer than two people.
+        far_interval: of the false-accept rate at ``threshold`` as it stands.
     """
 
     value: float
@@ -42,6 +64,8 @@ class Rate:
     far_target: float | None
     false_accepts: int
     non_mated: int
+    interval: Interval | None = None
+    far_interval: Interval | None = None
 
     @property
     def supported(self) -> bool:
@@ -49,12 +73,19 @@ class Rate:
         return self.false_accepts >= LEAST_FALSE_ACCEPTS
 
     @property
+    def carried(self) -> bool:
+        """Whether the trials allow at least one false accept; below that no rate can be told."""
+        if not self.trials:
+            return False
+        return self.far_target is None or allowed_false_accepts(self.non_mated, self.far_target) >= 1
+
+    @property
     def far(self) -> float:
         """The false-accept rate reached; NaN without non-mated trials."""
         return self.false_accepts / self.non_mated if self.non_mated else math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form (NaN and infinities become None) with ``supported`` spelled out."""
+        """JSON-able form (NaN and infinities become None), ``supported`` and ``carried`` spelled out."""
         return {
             "value": finite_or_none(self.value),
             "trials": self.trials,
@@ -63,6 +94,9 @@ class Rate:
             "false_accepts": self.false_accepts,
             "non_mated": self.non_mated,
             "supported": self.supported,
+            "carried": self.carried,
+            "interval": self.interval.to_dict() if self.interval else None,
+            "far_interval": self.far_interval.to_dict() if self.far_interval else None,
         }
 
 

@@ -1,17 +1,8 @@
-"""Verification on a list of pairs, in the form of Labeled Faces in the Wild (LFW).
-
-A list looks like this (tabs between the fields; the first line says ten folds of 300 mated and 300
-non-mated pairs; with a single number there is one fold)::
-
-    10      300
-    Abel_Pacheco    1       4
-    …
-    Abdel_Madi_Shabneh      1       Dean_Barker     1
-    …
+"""Verification on a list of pairs; the lists' forms are described in :mod:`fedfr_edge.evaluation.pairs_list`.
 
 Accuracy follows LFW's protocol: the pairs of each fold are decided at the threshold that is best on
-all *other* folds. Images are looked up under LFW's names, ``Abel_Pacheco/Abel_Pacheco_0001``; pairs
-with an image that the store lacks are left out, counted and listed.
+all *other* folds, exactly rather than in steps. Pairs with an image that the store lacks are left out,
+counted and listed; :func:`check_images` refuses them instead.
 """
 
 from __future__ import annotations
@@ -19,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,20 +19,13 @@ from fedfr_edge.errors import DataError
 from fedfr_edge.evaluation import metrics
 from fedfr_edge.evaluation.embedding import OneSpace, Shares, embed_rows
 from fedfr_edge.evaluation.metrics import Rate, finite_or_none
+from fedfr_edge.evaluation.pairs_list import Pair, read_pairs
 from fedfr_edge.types import AlignedFaces, Encoder, Progress, Scores, no_progress
+
+__all__ = ["PAIR_FARS", "Pair", "PairsResult", "check_images", "evaluate_pairs", "read_pairs"]
 
 PAIR_FARS = (1e-1, 1e-2, 1e-3)
 """False-accept rates reported by default, as far as the trials carry them."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two images by name, whether they show one person, and the fold they belong to."""
-
-    first: str
-    second: str
-    mated: bool
-    fold: int
 
 
 @dataclass(frozen=True)
@@ -107,33 +90,22 @@ class PairsResult:
         }
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Parse a list of pairs.
+def check_images(pairs: Sequence[Pair], row_of: Callable[[str], int | None]) -> None:
+    """Make sure that every image of the list is there.
 
     Raises:
-        DataError: unreadable, a line of another form, or not as many pairs as its header says.
+        DataError: one is not; the message names its line, and counts images and pairs.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise DataError(f"cannot read pairs list {path}: {reason}; check the path") from error
-    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise DataError(f"{path} is empty, expected a pairs list in LFW's form; give another file")
-    folds, per_kind = _read_header(path, rows[0][1])
-    body = rows[1:]
-    expected = folds * 2 * per_kind
-    if len(body) != expected:
-        raise DataError(
-            f"{path} has {len(body)} pairs, its header says {folds} × 2 × {per_kind} = {expected}; "
-            "the file may be cut short: copy it again, or correct the header"
-        )
-    pairs = []
-    for place, (number, line) in enumerate(body):
-        fold, within = divmod(place, 2 * per_kind)
-        pairs.append(_read_pair(path, number, line, mated=within < per_kind, fold=fold))
-    return pairs
+    without = [pair for pair in pairs if row_of(pair.first) is None or row_of(pair.second) is None]
+    if not without:
+        return
+    absent = {name for pair in without for name in (pair.first, pair.second) if row_of(name) is None}
+    pair = without[0]
+    name = pair.first if pair.first in absent else pair.second
+    raise DataError(
+        f"line {pair.line} of the list names image {name!r}, which the store lacks ({len(absent)} images, "
+        f"{len(without)} of {len(pairs)} pairs); import them, or leave such pairs out with --allow-missing"
+    )
 
 
 def evaluate_pairs(
@@ -214,36 +186,3 @@ def _by_fold(
         accuracies.append(metrics.accuracy_at(scores[own & mated], scores[own & ~mated], threshold))
         thresholds.append(threshold)
     return tuple(accuracies), tuple(thresholds)
-
-
-def _read_header(path: Path, line: str) -> tuple[int, int]:
-    fields = line.split()
-    if len(fields) not in (1, 2) or not all(field.isdigit() and int(field) > 0 for field in fields):
-        raise DataError(
-            f"{path} begins with {line.strip()!r}, expected LFW's header: the number of folds and of "
-            "pairs of each kind in a fold, for example 10 300"
-        )
-    numbers = [int(field) for field in fields]
-    return (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def _read_pair(path: Path, number: int, line: str, *, mated: bool, fold: int) -> Pair:
-    # Names may hold spaces where the list is made of tabs, as LFW's is.
-    fields = line.strip().split("\t") if "\t" in line else line.split()
-    form = ("name", "n", "n") if mated else ("name", "n", "name", "n")
-    fits = len(fields) == len(form) and all(
-        field.isdigit() for field, kind in zip(fields, form, strict=True) if kind == "n"
-    )
-    if not fits:
-        wanted = "name, number, number" if mated else "name, number, name, number"
-        raise DataError(
-            f"line {number} of {path} is {line.strip()!r}, expected {wanted} "
-            f"({'a mated' if mated else 'a non-mated'} pair of fold {fold + 1}); correct the list"
-        )
-    if mated:
-        return Pair(_image_name(fields[0], fields[1]), _image_name(fields[0], fields[2]), True, fold)
-    return Pair(_image_name(fields[0], fields[1]), _image_name(fields[2], fields[3]), False, fold)
-
-
-def _image_name(person: str, number: str) -> str:
-    return f"{person}/{person}_{int(number):04d}"

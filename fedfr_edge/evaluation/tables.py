@@ -1,7 +1,7 @@
 """Results as rows of text, for the console, Markdown and the report alike.
 
-Rates are per cent. A dagger marks a rate whose threshold rests on fewer than ten false accepts (of
-some client), with that number behind it: ``61.25 †4``.
+Rates are per cent; a dash stands for what cannot be told. A dagger marks a rate whose threshold rests on
+fewer than ten false accepts (of some client), with that number behind it: ``61.25 †4``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedfr_edge.evaluation.metrics import Rate
+from fedfr_edge.evaluation.metrics import Interval, Rate
 from fedfr_edge.evaluation.outcome import MeanRate, PersonalisedResult, headline
 from fedfr_edge.evaluation.pairs import PairsResult
+
+DASH = "–"
+
+FEW_PEOPLE = 10
+"""Fewer people than that are too few for the bootstrap: its intervals come out too narrow."""
+
+NOT_CARRIED = "–: the trials do not allow a single false accept at this rate, so nothing can be said of it."
 
 FOOTNOTE = (
     "†k: the threshold rests on only k false accepts, fewer than ten, so the false-accept rate behind it is "
@@ -54,47 +61,71 @@ class Table:
 def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
     """The paper's Table 3: one row per model, all of one reading, means over the clients ± spread."""
     first = results[0]
+    known = [result for result in results if result.replicates is not None]
+    titles = [f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.verification]
+    titles += [f"TPIR@FPIR {rate_text(rate.far_target)}" for rate in first.identification]
     header = ["model"]
-    header += [f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.verification]
-    header += [f"TPIR@FPIR {rate_text(rate.far_target)}" for rate in first.identification]
-    header.append("rank 1")
+    for title in [*titles, "rank 1"]:
+        header += [title, "95 %"] if known else [title]
     rows = []
     for result in results:
-        rates = [*result.verification, *result.identification]
-        rows.append((result.name, *map(_mean_cell, rates), percent(result.rank_one)))
+        cells = [(_mean_cell(rate), rate.interval) for rate in (*result.verification, *result.identification)]
+        cells.append((percent(result.rank_one), result.rank_one_interval))
+        row = [result.name]
+        for value, interval in cells:
+            row += [value, DASH if value == DASH else interval_text(interval)] if known else [value]
+        rows.append(tuple(row))
     clients = len(first.clients)
     notes = [
         f"Per cent, mean ± standard deviation over {clients} client{'s' if clients > 1 else ''}.",
         "Trials per client. " + trials_text(first),
         worst_text(results, headline(results)),
     ]
-    if any(
-        not rate.supported for result in results for rate in (*result.verification, *result.identification)
-    ):
+    if known:
+        notes.append(
+            f"95 %: of the mean over these clients, from {_draws(known[0]):,} draws of the "
+            f"{known[0].people:,} people within their clients (not of pairs or images), thresholds sought anew; by the rule of three (3 in so many people) where no error was seen."
+        )
+    rates = [rate for result in results for rate in (*result.verification, *result.identification)]
+    if any(not rate.supported for rate in rates):
         notes.append(FOOTNOTE)
+    if any(not rate.carried for rate in rates):
+        notes.append(NOT_CARRIED)
     return Table(f"Personalised protocol, {first.reading} reading", tuple(header), tuple(rows), tuple(notes))
 
 
 def client_table(result: PersonalisedResult) -> Table:
     """Every client of one model: rates with trials, false accepts and thresholds."""
-    header = ("client", "rate", "%", "mated trials", "non-mated", "false accepts", "threshold")
+    header = ("client", "rate", "%", "95 %")
+    header += ("mated trials", "non-mated", "false accepts", "threshold", "FAR 95 %")
     rows = []
     for client in result.clients:
         for kind, rates in (("TAR@FAR", client.verification), ("TPIR@FPIR", client.identification)):
             for rate in rates:
-                rows.append((client.client, f"{kind} {rate_text(rate.far_target)}", *rate_cells(rate)))
+                value, *rest = rate_cells(rate)
+                interval = interval_text(rate.interval) if rate.carried else DASH
+                far = DASH if rate.far_interval is None else _far_text(rate.far_interval)
+                name = f"{kind} {rate_text(rate.far_target)}"
+                rows.append((client.client, name, value, interval, *rest, far))
     worst = [
         f"{kind} {rate_text(mean.far_target)}: {mean.worst_client} {percent(mean.worst)}"
         for kind, means in (("TAR@FAR", result.verification), ("TPIR@FPIR", result.identification))
         for mean in means
+        if mean.carried
     ]
-    notes = ["Worst client. " + "; ".join(worst) + "."]
-    if any(
-        not rate.supported
-        for client in result.clients
-        for rate in (*client.verification, *client.identification)
-    ):
+    notes = ["Worst client. " + "; ".join(worst) + "."] if worst else []
+    rates_of_all = [(*client.verification, *client.identification) for client in result.clients]
+    if any(not rate.supported for found in rates_of_all for rate in found):
         notes.append(FOOTNOTE)
+    if any(not rate.carried for found in rates_of_all for rate in found):
+        notes.append(NOT_CARRIED)
+    if result.replicates is not None:
+        few = [client.client for client in result.clients if client.people < FEW_PEOPLE]
+        if few:
+            notes.append(
+                f"{len(few)} of {len(result.clients)} clients have fewer than {FEW_PEOPLE} people: their own "
+                "intervals are too narrow; that of the mean rests on all clients' people."
+            )
     return Table(f"{result.name}, {result.reading} reading, by client", header, tuple(rows), tuple(notes))
 
 
@@ -124,9 +155,10 @@ def pairs_table(results: Sequence[PairsResult]) -> Table:
 
 
 def rate_cells(rate: Rate) -> tuple[str, ...]:
-    """Value (marked), mated trials, non-mated trials, false accepts, threshold."""
+    """Value (marked; a dash where the trials do not carry it), mated and non-mated trials, false accepts,
+    threshold."""
     return (
-        _marked(percent(rate.value), rate),
+        _marked(percent(rate.value), rate) if rate.carried else DASH,
         f"{rate.trials:,}",
         f"{rate.non_mated:,}",
         f"{rate.false_accepts:,}",
@@ -142,7 +174,7 @@ def trials_text(result: PersonalisedResult) -> str:
         f"1:N: {_span(many.trials)} mated "
         + (
             f"and {_span(many.non_mated)} non-mated probes"
-            if result.reading == "standard"
+            if result.reading != "reference"
             else f"probes, {_span(many.non_mated)} in all"
         )
         + f" against {_span(_sizes(result))} people."
@@ -161,20 +193,35 @@ def worst_text(results: Sequence[PersonalisedResult], place: int) -> str:
 
 def percent(value: float) -> str:
     """``0.61254`` as ``61.25``; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{100 * value:.2f}"
+    return DASH if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """``58.20 … 64.10``, per cent; a dash without one."""
+    return DASH if interval is None else f"{percent(interval.low)} … {percent(interval.high)}"
 
 
 def rate_text(rate: float | None) -> str:
     """``0.001`` as ``1e-3``, ``0.025`` as ``2.5e-2``."""
     if rate is None:
-        return "–"
+        return DASH
     if rate in (0, 1) or not math.isfinite(rate):
         return f"{rate:g}"
     mantissa, exponent = f"{rate:.12e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def _far_text(interval: Interval) -> str:
+    return f"{interval.low:.1e} … {interval.high:.1e}"
+
+
+def _draws(result: PersonalisedResult) -> int:
+    return 0 if result.replicates is None else len(result.replicates.rank_one)
+
+
 def _mean_cell(rate: MeanRate) -> str:
+    if not rate.carried:
+        return DASH
     spread = "" if math.isnan(rate.spread) else f" ± {percent(rate.spread)}"
     return _marked(percent(rate.value) + spread, rate)
 

@@ -36,7 +36,9 @@ _TARGET_CENTRED = _TARGET - _TARGET_MEAN
 _TARGET_SPREAD = float((_TARGET_CENTRED**2).sum())
 
 
-def similarity_transform(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def similarity_transform(
+    landmarks: npt.NDArray[np.floating], *, trusted: bool = False
+) -> npt.NDArray[np.float64]:
     """The rotation, scale and shift that bring ``landmarks`` nearest to :data:`TEMPLATE`.
 
     With p the landmarks and q the template, both centred, the least-squares similarity
@@ -49,13 +51,16 @@ def similarity_transform(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.
     Args:
         landmarks: (5, 2), (x, y) in pixels of the photograph, in the order of
             :data:`fedfr_edge.types.Landmarks`.
+        trusted: take them as they are, however unlike a face: a benchmark that gives landmarks asks for
+            every one of its faces.
 
     Returns:
         float64 (2, 3): maps photograph pixels to pixels of the crop.
 
     Raises:
-        AlignmentError: wrong shape, values that are not finite, points that (nearly) coincide,
-            a scale that no face has, or points that no turn makes a face (mirrored, mixed up).
+        AlignmentError: wrong shape, values that are not finite, points that (nearly) coincide and,
+            unless ``trusted``, a scale that no face has, or points that no turn makes a face
+            (mirrored, mixed up).
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2):
@@ -73,14 +78,14 @@ def similarity_transform(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.
     a = float(x @ target_x + y @ target_y) / spread
     b = float(x @ target_y - y @ target_x) / spread
     scale = float(np.hypot(a, b))
-    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+    if not trusted and not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
         raise AlignmentError(
             f"landmarks would scale the photograph by {scale:.3g}, expected {SMALLEST_SCALE:.3g} to "
             f"{LARGEST_SCALE:g}; these are not the five points of a face"
         )
     # Σ|A p − q|² = Σ|q|² − (a² + b²)·Σ|p|² at the minimum.
     explained = scale**2 * spread / _TARGET_SPREAD
-    if explained < LEAST_EXPLAINED:
+    if not trusted and explained < LEAST_EXPLAINED:
         raise AlignmentError(
             f"landmarks explain {explained:.0%} of a face's shape, expected at least {LEAST_EXPLAINED:.0%}; "
             "use a clearer, upright photograph, or check the order of the points (left of the image first)"
@@ -90,7 +95,9 @@ def similarity_transform(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.
     return np.column_stack([turn, shift])
 
 
-def align(image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+def align(
+    image: Image, landmarks: npt.NDArray[np.floating], *, trusted: bool = False
+) -> npt.NDArray[np.uint8]:
     """Cut one face out, upright and on ArcFace's template; black outside the photograph.
 
     Bilinear sampling without prior smoothing, also for faces far larger than the crop, exactly as
@@ -99,6 +106,7 @@ def align(image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.u
     Args:
         image: uint8 (height, width, 3); any colour order, which the crop keeps (RGB here).
         landmarks: (5, 2), (x, y) in pixels.
+        trusted: see :func:`similarity_transform`.
 
     Returns:
         uint8 (112, 112, 3).
@@ -106,7 +114,7 @@ def align(image: Image, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.u
     Raises:
         AlignmentError: see :func:`similarity_transform`.
     """
-    return warp(image, similarity_transform(landmarks))
+    return warp(image, similarity_transform(landmarks, trusted=trusted))
 
 
 def warp(image: Image, transform: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from lookup_encoder import LookupEncoder, numbered_faces, unit
 from fedfr_edge.errors import DataError, ModelError
 from fedfr_edge.evaluation import metrics
 from fedfr_edge.evaluation.embedding import OneSpace
-from fedfr_edge.evaluation.outcome import PLOT_FMRS, MeanRate
+from fedfr_edge.evaluation.outcome import PLOT_FMRS, PLOT_FPIRS, MeanRate
 from fedfr_edge.evaluation.personalised import (
     ClientEmbeddings,
     ClientRows,
@@ -43,6 +43,7 @@ def test_trial_counts_of_the_paper() -> None:
     clients, labels = layout(clients=40, people=100, train=60, test=40)
     paper = count_trials(clients, labels, "paper")
     standard = count_trials(clients, labels, "standard")
+    assert count_trials(clients, labels, "reference") == standard
     assert {count.mated for count in paper.values()} == {78_000}
     assert {count.non_mated for count in paper.values()} == {624_000_000}
     assert {count.non_mated for count in standard.values()} == {631_920_000}
@@ -55,7 +56,7 @@ def cluster(seed: int, labels: np.ndarray, noise: float, d: int = 16) -> np.ndar
     return unit(centres[labels] + noise * generator.normal(size=(len(labels), d)))
 
 
-@pytest.mark.parametrize("reading", ["paper", "standard"])
+@pytest.mark.parametrize("reading", ["paper", "standard", "reference"])
 def test_counts_and_rates_against_a_loop_over_pairs(reading: str) -> None:
     clients, labels = layout(clients=3, people=4, train=3, test=5)
     table = cluster(0, labels, noise=0.8)
@@ -74,19 +75,24 @@ def test_counts_and_rates_against_a_loop_over_pairs(reading: str) -> None:
     for client in result.clients:
         own = clients[client.client].probes
         others = np.concatenate([rows.probes for name, rows in clients.items() if name != client.client])
-        mated, non_mated = [], []
+        mated, non_mated = {}, {}
         for i, j in itertools.combinations(own, 2):
             score = float(table[i] @ table[j])
             if labels[i] == labels[j]:
-                mated.append(score)
-            elif reading == "standard":
-                non_mated.append(score)
-        non_mated += [float(table[i] @ table[j]) for i in own for j in others]
+                mated[i, j] = score
+            elif reading != "paper":
+                non_mated[i, j] = score
+        non_mated |= {(i, j): float(table[i] @ table[j]) for i in own for j in others}
         assert (len(mated), len(non_mated)) == (4 * math.comb(5, 2), counts[client.client].non_mated)
         assert counts[client.client].mated == len(mated)
+        pair = list(mated.values()), list(non_mated.values())
         for far, rate in zip(fars, client.verification, strict=True):
-            expected = metrics.tar_at_far(mated, non_mated, far)
+            expected = metrics.tar_at_far(*pair, far)
             assert (rate.trials, rate.non_mated) == (expected.trials, expected.non_mated)
+            if reading == "reference":
+                assert rate.value == pytest.approx(verify_by_bins(*pair, far), abs=1e-12)
+                assert rate.threshold == pytest.approx(expected.threshold, abs=2e-3)
+                continue
             assert (rate.value, rate.false_accepts) == (expected.value, expected.false_accepts)
             assert rate.threshold == pytest.approx(expected.threshold, abs=1e-6)
         assert client.mated_histogram.sum() == len(mated)
@@ -95,18 +101,55 @@ def test_counts_and_rates_against_a_loop_over_pairs(reading: str) -> None:
             if fmr * len(non_mated) < 1:
                 assert math.isnan(tar)
             else:
-                assert tar == pytest.approx(metrics.tar_at_far(mated, non_mated, fmr).value, abs=1e-12)
+                assert tar == pytest.approx(metrics.tar_at_far(*pair, fmr).value, abs=1e-12)
+        hardest_by_loop(client.hardest, labels, mated, non_mated)
 
         # 1:N, with templates and searches written out.
         gallery = clients[client.client].gallery
         people = sorted({int(label) for label in labels[own]})
         templates = {p: table[gallery[labels[gallery] == p]].astype(np.float64).mean(axis=0) for p in people}
-        if reading == "standard":
+        if reading != "reference":
             templates = {p: t / np.linalg.norm(t) for p, t in templates.items()}
         for fpir, rate in zip(fpirs, client.identification, strict=True):
             assert rate.value == identify_by_loop(reading, table, labels, own, others, templates, fpir)
             assert rate.trials == 20
-            assert rate.non_mated == (40 if reading == "standard" else 60)
+            assert rate.non_mated == (60 if reading == "reference" else 40)
+        for place in (40, 60, 75, 79):
+            fpir = float(PLOT_FPIRS[place])
+            curve = client.tpir_curve[place]
+            if fpir * rate.non_mated < 1:
+                assert math.isnan(curve)
+            else:
+                assert curve == identify_by_loop(reading, table, labels, own, others, templates, fpir)
+
+
+def verify_by_bins(mated: list[float], non_mated: list[float], far: float) -> float:
+    """The published code's TAR at a false-accept rate, written out: bins of 0.001, a line between two."""
+    points = []
+    bins = [[int((np.float32(score) + 1) * 1000) for score in kind] for kind in (mated, non_mated)]
+    for edge in range(0, 2002):
+        passing = [sum(number >= edge for number in kind) for kind in bins]
+        points.append((passing[1] / len(non_mated), passing[0] / len(mated)))
+    above = min(point for point in points if point[0] > far)
+    below = max(point for point in points if point[0] <= far)
+    above = max(point for point in points if point[0] == above[0])
+    return below[1] + (far - below[0]) / (above[0] - below[0]) * (above[1] - below[1])
+
+
+def hardest_by_loop(hardest, labels, mated, non_mated) -> None:  # type: ignore[no-untyped-def]
+    """The best score of every two people, the worst of every person."""
+    for pairs, scores, expected, sign in (
+        (hardest.false_accepts, hardest.false_accept_scores, non_mated, -1),
+        (hardest.false_rejects, hardest.false_reject_scores, mated, 1),
+    ):
+        best: dict[tuple[int, ...], float] = {}
+        for (i, j), score in sorted(expected.items(), key=lambda item: sign * item[1]):
+            best.setdefault(tuple(sorted({int(labels[i]), int(labels[j])})), score)
+        assert scores == pytest.approx(list(best.values())[:20], abs=1e-6)
+        for pair, score in zip(pairs.tolist(), scores, strict=True):
+            assert expected.get(tuple(pair), expected.get(tuple(pair[::-1]))) == pytest.approx(
+                score, abs=1e-6
+            )
 
 
 def identify_by_loop(reading, table, labels, own, others, templates, fpir) -> float:  # type: ignore[no-untyped-def]
@@ -118,7 +161,7 @@ def identify_by_loop(reading, table, labels, own, others, templates, fpir) -> fl
         non_genuine += scores.values()
     best = [max(float(table[i] @ t) for t in templates.values()) for i in others]
     non_genuine += [float(table[i] @ t) for i in others for t in templates.values()]
-    if reading == "paper":
+    if reading == "reference":
         limit = sorted(non_genuine)[-math.ceil((len(own) + len(others)) * fpir)]
         return sum(mate > limit for mate in mates) / len(own)
     limit = sorted(best)[-int(fpir * len(best)) - 1]
@@ -139,9 +182,11 @@ def test_the_readings_differ_where_they_should() -> None:
         local=planar([0, 0, 5.5, 10]),
         local_labels=np.array([0, 0, 1, 1]),
         others=planar([90, 100, 110, 120]),
+        others_labels=np.array([2, 3, 4, 5]),
     )
-    paper = evaluate_client("c", household, reading="paper", fars=(0.05,), fpirs=(0.25, 0.5))
-    standard = evaluate_client("c", household, reading="standard", fars=(0.05,), fpirs=(0.25, 0.5))
+    standard, reference, paper = evaluate_client(
+        "c", household, readings=("standard", "reference", "paper"), fars=(0.05,), fpirs=(0.25, 0.5)
+    )
     # 1:1, paper: strangers only, 4 × 4, all far away; standard: also the 4 pairs 0-1, the nearest at 5.5°.
     assert (paper.verification[0].non_mated, standard.verification[0].non_mated) == (16, 20)
     assert paper.verification[0].value == 1.0
@@ -151,13 +196,16 @@ def test_the_readings_differ_where_they_should() -> None:
     # 1:N, standard: each probe is nearest to its own template (0° or 10°), strangers are far.
     assert standard.identification[0].value == 1.0
     assert standard.identification[0].threshold < 0.2
-    # 1:N, paper: person 0's mean is left at length cos 30°, person 1's at cos 2°. A quarter of eight
+    # 1:N, reference: person 0's mean is left at length cos 30°, person 1's at cos 2°. A quarter of eight
     # probes is two: the second largest non-genuine score is that of the probes at 0° with person 1,
     # cos 2° · cos 10°, which person 0's own probes (cos 30°) do not reach and person 1's do.
     cos = [math.cos(math.radians(degrees)) for degrees in range(31)]
-    assert paper.identification[0].threshold == pytest.approx(cos[2] * cos[10], abs=1e-6)
-    assert paper.identification[0].value == 0.5
-    assert (paper.rank_one, standard.rank_one) == (0.5, 1.0)
+    assert reference.identification[0].threshold == pytest.approx(cos[2] * cos[10], abs=1e-6)
+    assert reference.identification[0].value == 0.5
+    assert (reference.rank_one, standard.rank_one) == (0.5, 1.0)
+    # The paper's text says nothing else on 1:N than the standard; the reference counts its pairs.
+    assert paper.identification == standard.identification
+    assert reference.verification[0].non_mated == 20
 
 
 def test_shared_encoder_embeds_once_and_personal_ones_only_what_they_need() -> None:
@@ -194,7 +242,7 @@ def test_several_spaces_and_readings_from_one_pass() -> None:
         numbered_faces(len(labels)),
         labels,
         clients,
-        readings=("standard", "paper"),
+        readings=("standard", "paper", "reference"),
         progress=lambda *report: reports.append(report),
     )
     assert model.passes == 1
@@ -203,11 +251,15 @@ def test_several_spaces_and_readings_from_one_pass() -> None:
         ("useless", "standard"),
         ("good", "paper"),
         ("useless", "paper"),
+        ("good", "reference"),
+        ("useless", "reference"),
     ]
     # An embedding that maps everybody to one point must get nothing in either reading.
     for result in results:
         value = result.verification[0].value
-        assert value > 0.5 if result.name == "good" else value == 0.0
+        # The reference's straight line from "accept none" to "accept all" gives it the false-accept rate.
+        nothing = 0.01 if result.reading == "reference" else 0.0
+        assert value > 0.5 if result.name == "good" else value == pytest.approx(nothing)
         assert result.name == "good" or result.identification[0].value == 0.0
         assert result.name == "good" or result.rank_one == 0.0
     ends = [what for what, done, total in reports if done == total]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
+import math
 import re
 import subprocess
 import sys
@@ -15,14 +18,28 @@ import pytest
 from lookup_encoder import LookupEncoder, numbered_faces, unit
 
 from fedfr_edge.errors import MissingPartError
+from fedfr_edge.evaluation.bootstrap import Resampling
 from fedfr_edge.evaluation.metrics import Rate
 from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.pairs import Pair, evaluate_pairs
 from fedfr_edge.evaluation.personalised import ClientRows, evaluate_personalised
-from fedfr_edge.evaluation.report import Decision, ReportData, write_report
+from fedfr_edge.evaluation.report import (
+    Contrast,
+    Decision,
+    FacePair,
+    Faces,
+    GroupedTable,
+    ReportData,
+    Sweep,
+    SweepLine,
+    write_numbers,
+    write_report,
+)
 from fedfr_edge.evaluation.report.canvas import COLOURS, shown_name
-from fedfr_edge.evaluation.report.clients import BARS_UP_TO
+from fedfr_edge.evaluation.report.clients import JOINED_UP_TO
+from fedfr_edge.evaluation.report.curves import roc_figure
 from fedfr_edge.evaluation.report.losses import losses_figure
+from fedfr_edge.evaluation.tables import Table
 
 NASTY = '<script>alert("1")</script> & $x$'
 
@@ -50,7 +67,8 @@ def results(clients: int = 3) -> list[PersonalisedResult]:
                     parts,
                     reading=reading,
                     fars=(0.1, 0.01),
-                    fpirs=(0.1,),
+                    fpirs=(0.5, 0.1),
+                    resampling=Resampling(20),
                 )
             )
     return found
@@ -79,6 +97,21 @@ ROUNDS = [
 ]
 
 
+FACE = np.full((112, 112, 3), 120, np.uint8)
+DIFFERENCES = [
+    Contrast("Θ_g", "[Θ_l, Π_l]", "TAR@FAR 1e-1", 0.05, (0.01, 0.09), "20 draws"),
+    Contrast("Θ_g", "Θ_l", "TAR@FAR 1e-1", -0.05, (-0.09, -0.01), "20 draws"),
+    Contrast("Θ_g", NASTY, "rank 1", 0.05, (-0.01, 0.11), "20 draws"),
+    Contrast("Θ_g", "x", "rank 1", 0.05, (-math.inf, math.inf), "nothing"),
+]
+SWEEP = Sweep(
+    "sweep",
+    "t_HN",
+    [("generic", [SweepLine("fedfr", ((0.3, 0.1, 0.05, 0.2), (0.5, 0.2, math.nan, math.nan)))])],
+    "Over t_HN.",
+)
+
+
 @pytest.fixture(scope="module")
 def data() -> ReportData:
     table = unit(np.random.default_rng(2).normal(size=(20, 8)))
@@ -91,6 +124,22 @@ def data() -> ReportData:
         pairs=[evaluate_pairs(LookupEncoder(table, "lfw model"), numbered_faces(20), int, pairs)],
         rounds=ROUNDS,
         decisions=decisions(),
+        differences=DIFFERENCES,
+        paper=[
+            GroupedTable(
+                Table("As in Table 1", ("method", "a", "b"), (("x", "1.00 [0.5, 2.0]", "–"),)), (("1:1", 2),)
+            )
+        ],
+        sweeps=[SWEEP],
+        faces=Faces(
+            [
+                FacePair(FACE, FACE, ("a/1", NASTY), False, 0.8, 0.5, "Θ_g", "client-00"),
+                FacePair(FACE, FACE, ("b/1", "b/2"), True, -0.1, 0.5, "Θ_g", "client-00"),
+            ],
+            "own, " + NASTY,
+            private=True,
+        ),
+        left_out=["3 of 9 things."],
         files=[("generic model", "out/generic.onnx")],
         notes=["Faces are synthetic."],
     )
@@ -176,20 +225,29 @@ def test_the_page_shows_what_it_was_given(page: Path, data: ReportData) -> None:
     for result in data.shown():
         mean = result.verification[place]
         assert f"{100 * mean.value:.2f} %" in words
-        assert f"worst: {mean.worst_client}, {100 * mean.worst:.2f} %" in words
+        assert f"worst {100 * mean.worst:.2f}\u00a0% ({mean.worst_client})" in words
+        assert mean.interval is not None  # the data have them, so the page must
+        assert f"95 % interval {100 * mean.interval.low:.1f} to {100 * mean.interval.high:.1f}" in words
     assert "45 mated and 756 non-mated pairs" in words  # 3 · C(6,2); 18 · 36 + 3 · 36
     assert "45 mated and 648 non-mated pairs" in words
     assert "1 of 2 genuine attempts let in, 1 of 2 strangers kept out" in words
     assert "kept out, wrongly" in words
+    assert "score −0.100" in words
+    assert "Terms of use of these faces: own, " + NASTY in words
+    assert "pass this page on only to those who may see them" in words
+    assert [words.count(text) for text in ("3 of 9 things.", "[−9.00, −1.00]", "[+1.00, +9.00]")] == [1, 1, 1]
     assert "lfw model" in words
-    assert page.read_text().count('<img src="data:image/jpeg') == 4
+    assert page.read_text().count('<img src="data:image/jpeg') == 4 + 4
 
 
 def test_figures_are_sound_files(page: Path) -> None:
     from PIL import Image
 
     names = {path.stem for path in (page.parent / "figures").iterdir()}
-    assert names == {"roc", "det", "clients", "scores", "losses", "decisions"}
+    assert names == {"roc", "det", "search", "clients", "scores", "losses", "decisions"} | {
+        "differences",
+        "sweep",
+    }
     for name in names:
         svg = ElementTree.parse(page.parent / "figures" / f"{name}.svg").getroot()
         assert svg.tag.endswith("svg")
@@ -200,7 +258,7 @@ def test_figures_are_sound_files(page: Path) -> None:
 def test_figures_on_the_page_follow_the_readers_scheme(page: Path) -> None:
     text = page.read_text()
     figures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(figures) == 5
+    assert len(figures) == 8
     for light, _ in COLOURS.values():
         assert all(light not in figure.lower() for figure in figures)
     assert all("var(--ink)" in figure and "aria-label" in figure for figure in figures)
@@ -227,12 +285,12 @@ def test_every_piece_is_optional(tmp_path: Path) -> None:
         one = write_report(tmp_path / name, ReportData(title="One", **{name: value}))
         assert parsed(one).faults == []
     paper = write_report(tmp_path / "paper", ReportData(title="One", results=results()[3:4]))
-    assert "Personalised protocol, paper reading" not in paper.read_text() or parsed(paper).faults == []
+    assert parsed(paper).faults == []
     assert "As the paper reads it" not in paper.read_text()  # shown first, as there is no other
 
 
-@pytest.mark.parametrize("clients", [2, BARS_UP_TO + 1])
-def test_bars_for_few_clients_boxes_for_many(clients: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clients", [2, 5, JOINED_UP_TO + 1])
+def test_few_clients_are_joined_many_boxed(clients: int, tmp_path: Path) -> None:
     page = write_report(tmp_path, ReportData(title="Clients", results=results(clients)[:3]))
     assert parsed(page).faults == []
     assert f"mean over {clients} clients" in page.read_text()
@@ -259,12 +317,85 @@ def test_headline_is_the_strictest_rate_with_ten_false_accepts_everywhere() -> N
         rates = tuple(
             Rate(0.5, 10, 0.5, far, k, 10_000) for far, k in zip((1e-2, 1e-3, 1e-4), accepts, strict=True)
         )
-        clients = tuple(dataclasses.replace(client, verification=rates) for client in base.clients)
+        clients = tuple(
+            dataclasses.replace(client, verification=rates, replicates=None) for client in base.clients
+        )
         return dataclasses.replace(base, clients=clients)
 
     assert headline([result(100, 10, 1)]) == 1
     assert headline([result(100, 10, 1), result(100, 9, 10)]) == 0
     assert headline([result(9, 1, 0)]) == 0  # none is supported: the mildest
+
+
+def test_verdicts_follow_the_interval() -> None:
+    verdicts = [one.verdict for one in DIFFERENCES]
+    assert verdicts == ["higher", "lower", "no difference shown", "no difference shown"]
+    edge = dataclasses.replace(DIFFERENCES[0], interval=(0.0, 0.1))
+    assert edge.verdict == "no difference shown"
+
+
+def test_numbers_are_those_of_the_data(data: ReportData, tmp_path: Path) -> None:
+    write_numbers(tmp_path, data, {"version": "x"})
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert record["version"] == "x"
+    assert record["results"] == [result.to_dict() for result in data.results]
+    assert [one["difference"] for one in record["differences"]] == [0.05, -0.05, 0.05, 0.05]
+    assert record["differences"][3]["interval"] is None
+    assert record["sweeps"][0]["panels"][0]["lines"][0]["points"][1] == {
+        "x": 0.5,
+        "value": 0.2,
+        "interval": None,
+    }
+    assert record["left_out"] == ["3 of 9 things."]
+    text = (tmp_path / "report.md").read_text()
+    for heading in (
+        "At the strictest rates",
+        "As in Table 1",
+        "Differences",
+        "What is left out",
+        "by client",
+    ):
+        assert f"{heading}" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for one, other in itertools.pairwise(rows):
+        if other.startswith("| ---"):
+            assert one.count("|") == other.count("|")
+
+
+def test_nothing_is_drawn_or_printed_large_that_the_trials_do_not_carry(tmp_path: Path) -> None:
+    """Few non-mated pairs: 18 probes of a client against 4 · 18 others' leave no false accepts at 1e-3."""
+    weak = []
+    for result in results()[:2]:
+        clients = tuple(
+            dataclasses.replace(
+                client,
+                verification=tuple(
+                    dataclasses.replace(rate, false_accepts=0, far_target=1e-4)
+                    for rate in client.verification[:1]
+                ),
+                identification=client.identification[1:],
+                replicates=None,
+            )
+            for client in result.clients
+        )
+        weak.append(dataclasses.replace(result, clients=clients))
+    page = write_report(tmp_path, ReportData(title="Weak", results=weak))
+    text = page.read_text()
+    assert 'class="tile"' not in text
+    assert "There are too few trials" in text
+    assert 'class="best"' not in text.split("rank 1")[0]
+    assert "clients" not in {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert "No threshold is drawn" in text
+    # No rate at all is supported, but FMRs from 10 of 756 on are: the ROC begins there.
+    drawing = roc_figure(results()[:1])
+    assert drawing is not None
+    few = tuple(
+        dataclasses.replace(
+            client, verification=tuple(dataclasses.replace(rate, non_mated=9) for rate in client.verification)
+        )
+        for client in results()[0].clients
+    )
+    assert roc_figure([dataclasses.replace(results()[0], clients=few)]) is None
 
 
 def test_losses_without_any_known_term_give_no_figure() -> None:

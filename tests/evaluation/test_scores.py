@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from fedfr_edge.evaluation import identification, metrics, tail, verification
 from fedfr_edge.evaluation.identification import mean_templates, search_all
 from fedfr_edge.evaluation.tail import ScoreTail, bin_counts
-from fedfr_edge.evaluation.verification import Comparisons, compare_all, cross_scores, pair_counts
+from fedfr_edge.evaluation.products import HostProducts
+from fedfr_edge.evaluation.verification import (
+    Comparisons,
+    compare_all,
+    cross_scores,
+    pair_counts,
+    sweep,
+    sweep_within,
+)
 
 
 def grid_vectors(n: int, seed: int, d: int = 8) -> np.ndarray:
@@ -32,8 +40,11 @@ def test_the_tail_keeps_the_largest(blocks: list[list[int]], keep: int) -> None:
         running.add(np.array(block, np.float32) / 20)
     everything = np.sort(np.array([score for block in blocks for score in block], np.float32) / 20)[::-1]
     assert running.count == everything.size
-    assert np.array_equal(running.top(), everything[:keep])
-    assert running.histogram.sum() == everything.size
+    scores, places = running.top()
+    assert np.array_equal(scores, everything[:keep])
+    added = np.concatenate([np.array(block, np.float32) / np.float32(20) for block in blocks])
+    assert np.array_equal(added[places], scores)
+    assert abs(running.histogram(100).sum() - everything.size) <= 100  # the sample's share is rounded
     for rank in range(min(keep, everything.size)):
         threshold, passing = running.above_rank(rank)
         assert passing == np.count_nonzero(everything > everything[rank])
@@ -58,24 +69,48 @@ def test_a_rank_that_was_dropped_is_an_error_not_a_guess() -> None:
         ScoreTail(3).threshold(0.5)
 
 
-def test_plot_thresholds_below_the_kept_part_are_right_to_a_bin() -> None:
+def test_plot_thresholds_below_the_kept_part_come_from_the_sample() -> None:
     scores = np.random.default_rng(0).normal(0, 0.2, 20_000).clip(-1, 1).astype(np.float32)
-    running = ScoreTail(100)
-    running.add(scores)
-    for far in (0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 1.0):
-        threshold = running.plot_threshold(far)
-        exact, _ = metrics.far_threshold(scores, far)
-        if far * scores.size < 100 or far == 1.0:
-            assert threshold == exact
-        else:
-            assert exact <= threshold <= exact + 2 / tail.BINS + 1e-6
-            assert np.mean(scores >= threshold) <= far
+    fars = np.array([0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 1.0])
+    exact = np.array([metrics.far_threshold(scores, far)[0] for far in fars])
+    for every, tolerance in ((1, 1e-4), (7, 0.02)):
+        running = ScoreTail(100, every=every)
+        for block in np.split(scores, [3, 4, 1000, 1012, 15_000]):
+            running.add(block)
+        found = running.plot_thresholds(fars)
+        assert np.array_equal(found[[0, 1, 6]], exact[[0, 1, 6]])  # 20 false accepts: among the kept
+        assert found == pytest.approx(exact, abs=tolerance)
+        counts = running.histogram(50)
+        assert counts.sum() == pytest.approx(scores.size, abs=50)
+        assert np.abs(counts - bin_counts(scores, 50)).max() < 2 + 4 * every * math.sqrt(1000)
+        entries = running.entries()
+        assert 100 <= entries.exact <= 200
+        rest = entries.scores.size - entries.exact
+        assert entries.exact + entries.each * rest == pytest.approx(scores.size)
+        assert np.array_equal(entries.scores[: entries.exact], np.sort(scores)[::-1][: entries.exact])
+        assert np.array_equal(scores[entries.places], entries.scores)
+        assert (np.diff(entries.scores) <= 0).all()
+        # Every n-th of all, the same ones however they came in blocks.
+        sampled = set(range(0, scores.size, every))
+        assert {int(place) for place in entries.places[entries.exact :]} <= sampled
 
 
-def test_plot_threshold_when_the_top_bin_alone_is_too_full() -> None:
-    running = ScoreTail(1)
-    running.add(np.ones(10, np.float32))
-    assert running.plot_threshold(0.5) > 1.0
+def test_a_floor_that_was_guessed_too_high_shows() -> None:
+    scores = np.linspace(0, 1, 101, dtype=np.float32)
+    for floor, complete in ((0.945, False), (0.885, True), (-math.inf, True)):
+        running = ScoreTail(10, floor=floor)
+        running.add(scores)
+        assert running.complete is complete
+    few = ScoreTail(10)
+    few.add(scores[:3])
+    assert few.complete
+
+
+@given(st.integers(2, 10**9))
+def test_the_sample_keeps_step_with_nothing(total: int) -> None:
+    step = tail.sample_step(total)
+    assert all(step % divisor for divisor in range(2, math.isqrt(step) + 1))
+    assert total / step <= 2 * tail.SAMPLE
 
 
 def test_bins_cover_the_ends() -> None:
@@ -102,13 +137,31 @@ def test_pairs_in_blocks_are_all_pairs_once(tile: int, monkeypatch: pytest.Monke
     assert sorted(np.concatenate(blocks).tolist()) == sorted(non_mated)
     assert max(block.size for block in blocks) <= tile**2
     assert pair_counts(labels) == (len(mated), len(non_mated))
+    keeps_all = ScoreTail(1000)
+    sweep_within(keeps_all, HostProducts(tile), vectors, labels, column=100, width=1000)
+    scores, places = keeps_all.top()
+    assert sorted(scores.tolist()) == sorted(non_mated)
+    i, j = np.divmod(places, 1000)
+    assert np.array_equal(scores, np.einsum("nd,nd->n", vectors[i], vectors[j - 100]))
+    assert (labels[i] != labels[j - 100]).all() and len(set(places.tolist())) == len(non_mated)
     left, right = vectors[:5], vectors[5:]
+    keeps_all = ScoreTail(1000)
+    sweep(keeps_all, HostProducts(tile), left, right, column=0, width=8)
+    scores, places = keeps_all.top()
+    assert np.array_equal(scores, (left @ right.T).reshape(-1)[places])
+    assert sorted(places.tolist()) == list(range(40))
     crossed = np.concatenate([block.ravel() for block in cross_scores(left, right)])
     assert sorted(crossed.tolist()) == sorted(float(a @ b) for a in left for b in right)
 
 
+@pytest.mark.parametrize("guessed", [None, 0.0, 99.0])
 @pytest.mark.parametrize("far", [0.5, 0.1, 0.01, 0.001])
-def test_streamed_rates_equal_in_memory_rates(far: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streamed_rates_equal_in_memory_rates(
+    far: float, guessed: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the floor is guessed so high that a second sweep is needed."""
+    if guessed is not None:
+        monkeypatch.setattr(verification, "guess_floor", lambda *_: guessed)
     monkeypatch.setattr(verification, "TILE", 16)
     monkeypatch.setattr(tail, "KEEP_AT_LEAST", 1)
     labels = np.arange(90, dtype=np.int64) // 6
@@ -153,7 +206,7 @@ STRANGERS = np.array([[0.65, 0.0], [0.0, 0.3], [0.4, 0.45], [0.1, 0.1]], np.floa
 
 
 def test_standard_reading_by_hand() -> None:
-    found = search_all(TEMPLATES, PEOPLE, MATED, MATED_LABELS, STRANGERS, (0.25, 0.5))
+    found = search_all(TEMPLATES, PEOPLE, MATED, MATED_LABELS, STRANGERS, reference_fpirs=(0.25, 0.5))
     # Best scores of strangers: 0.65, 0.3, 0.45, 0.1. Mates: 0.9, 0.6, 0.5, 0.8.
     # Ranked first: 0.9 > 0.1 yes; 0.6 < 0.7 no; 0.5 = 0.5 a tie, no; 0.8 > 0.2 yes.
     assert found.rank_one.tolist() == [True, False, False, True]
@@ -167,16 +220,16 @@ def test_standard_reading_by_hand() -> None:
     assert none.threshold == np.nextafter(np.float32(0.65), np.float32(1))
 
 
-def test_paper_reading_by_hand() -> None:
-    found = search_all(TEMPLATES, PEOPLE, MATED, MATED_LABELS, STRANGERS, (0.125, 0.25, 0.5))
+def test_reference_reading_by_hand() -> None:
+    found = search_all(TEMPLATES, PEOPLE, MATED, MATED_LABELS, STRANGERS, reference_fpirs=(0.125, 0.25, 0.5))
     # Non-genuine: 0.1, 0.7, 0.5, 0.2 of mated probes; 0.65 0, 0 0.3, 0.4 0.45, 0.1 0.1 of strangers.
     # Eight probes: at 0.125 the first largest (0.7), at 0.25 the second (0.65), at 0.5 the fourth (0.45).
     assert found.non_genuine.count == 12
-    first = found.paper_rate(0.125)
+    first = found.reference_rate(0.125)
     assert (first.value, first.false_accepts, first.non_mated) == (0.5, 0, 8)
-    second = found.paper_rate(0.25)
+    second = found.reference_rate(0.25)
     assert (second.value, second.false_accepts) == (0.5, 1)
-    fourth = found.paper_rate(0.5)  # mates above 0.45: all four, no matter who ranks first
+    fourth = found.reference_rate(0.5)  # mates above 0.45: all four, no matter who ranks first
     assert (fourth.value, fourth.false_accepts) == (1.0, 3)
     assert found.standard_rate(0.5).value == 0.5
 
@@ -184,20 +237,23 @@ def test_paper_reading_by_hand() -> None:
 def test_a_mate_at_the_threshold_is_found() -> None:
     at = np.nextafter(np.float32(0.5), np.float32(1))  # the threshold above a stranger's 0.5
     probe = np.array([[at, 0.0]], np.float32)
-    found = search_all(TEMPLATES, PEOPLE, probe, PEOPLE[:1], np.array([[0.5, 0.0]], np.float32), (0.1,))
+    stranger = np.array([[0.5, 0.0]], np.float32)
+    found = search_all(TEMPLATES, PEOPLE, probe, PEOPLE[:1], stranger, reference_fpirs=(0.1,))
     assert (found.standard_rate(0.1).threshold, found.standard_rate(0.1).value) == (at, 1.0)
-    assert found.paper_rate(0.1).value == 1.0
+    assert found.reference_rate(0.1).value == 1.0
 
 
 def test_a_gallery_of_one_has_no_other() -> None:
-    found = search_all(TEMPLATES[:1], PEOPLE[:1], MATED[:2], MATED_LABELS[:2], STRANGERS, (0.25,))
+    found = search_all(
+        TEMPLATES[:1], PEOPLE[:1], MATED[:2], MATED_LABELS[:2], STRANGERS, reference_fpirs=(0.25,)
+    )
     assert found.rank_one.all()
     assert found.non_genuine.count == 4
 
 
 def test_a_probe_without_template_is_refused() -> None:
     with pytest.raises(ValueError, match="the first is 20"):
-        search_all(TEMPLATES[:1], PEOPLE[:1], MATED, MATED_LABELS, STRANGERS, (0.25,))
+        search_all(TEMPLATES[:1], PEOPLE[:1], MATED, MATED_LABELS, STRANGERS)
 
 
 def standard_by_loop(scores: np.ndarray, own: np.ndarray, strangers: np.ndarray, fpir: float) -> float:
@@ -215,7 +271,7 @@ def standard_by_loop(scores: np.ndarray, own: np.ndarray, strangers: np.ndarray,
     return best
 
 
-def paper_by_loop(scores: np.ndarray, own: np.ndarray, strangers: np.ndarray, fpir: float) -> float:
+def reference_by_loop(scores: np.ndarray, own: np.ndarray, strangers: np.ndarray, fpir: float) -> float:
     others = [s for row, mate in zip(scores, own, strict=True) for c, s in enumerate(row) if c != mate]
     ranked = sorted([*others, *strangers.ravel()], reverse=True)
     threshold = ranked[math.ceil((len(scores) + len(strangers)) * fpir) - 1]
@@ -233,8 +289,8 @@ def test_both_readings_against_loops(
     own = generator.integers(0, people, mated)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identification, "PROBES_AT_ONCE", at_once)
-        found = search_all(templates, np.arange(people), probes, own, others, (0.1, 0.4))
+        found = search_all(templates, np.arange(people), probes, own, others, reference_fpirs=(0.1, 0.4))
     for fpir in (0.1, 0.4):
         scores, stranger_scores = probes @ templates.T, others @ templates.T
         assert found.standard_rate(fpir).value == standard_by_loop(scores, own, stranger_scores, fpir)
-        assert found.paper_rate(fpir).value == paper_by_loop(scores, own, stranger_scores, fpir)
+        assert found.reference_rate(fpir).value == reference_by_loop(scores, own, stranger_scores, fpir)

@@ -140,3 +140,20 @@ def test_colour_order_is_kept(group_photo: Image, centerface: CenterFace) -> Non
     landmarks = centerface.detect(group_photo)[0].landmarks
     flipped = align(np.asarray(cv2.cvtColor(group_photo, cv2.COLOR_RGB2BGR), dtype=np.uint8), landmarks)
     np.testing.assert_array_equal(flipped[:, :, ::-1], align(group_photo, landmarks))
+
+
+def test_given_landmarks_are_taken_as_they_are() -> None:
+    """However unlike a face: the plain least-squares solution, which a benchmark's own code uses too."""
+    mirrored = moved(1.3, 20.0, 5.0, 9.0)[MIRRORED]
+    with pytest.raises(AlignmentError, match="of a face's shape"):
+        similarity_transform(mirrored)
+    x, y = mirrored.T
+    one, zero = np.ones(5), np.zeros(5)
+    rows = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    a, b, right, down = np.linalg.lstsq(rows, TEMPLATE.astype(np.float64).T.reshape(-1), rcond=None)[0]
+    found = similarity_transform(mirrored, trusted=True)
+    np.testing.assert_allclose(found, [[a, -b, right], [b, a, down]], atol=1e-9)
+    assert align(np.zeros((9, 9, 3), np.uint8), mirrored, trusted=True).shape == (112, 112, 3)
+    for bad in (np.full((5, 2), 7.0), np.full((5, 2), np.nan)):
+        with pytest.raises(AlignmentError):
+            similarity_transform(bad, trusted=True)

@@ -31,19 +31,24 @@ class AlignedReader:
         """Kind, and whether other sizes are fitted."""
         return {"kind": "aligned", "resize": self.resize}
 
-    def read(self, path: Path) -> Outcome:
+    def read(self, path: Path, /) -> Outcome:
         """Read one image; see :class:`Outcome` for the codes."""
         try:
             image = read_image(path)
         except ImageError as error:
             return Outcome(None, "undecodable", str(error))
-        height, width = image.shape[:2]
-        if (height, width) == (FACE_SIZE, FACE_SIZE):
-            return Outcome(image)
-        found = f"{width}×{height} pixels"
-        if not self.resize:
-            return Outcome(None, "wrong_size", f"{found}, expected {FACE_SIZE}×{FACE_SIZE}; --resize fits it")
-        return Outcome(fit(image), "resized", f"was {found}")
+        return as_face(image, self.resize)
+
+
+def as_face(image: Image, resize: bool) -> Outcome:
+    """A decoded aligned image as it is if it has 112×112 pixels; else skipped, or fitted if ``resize``."""
+    height, width = image.shape[:2]
+    if (height, width) == (FACE_SIZE, FACE_SIZE):
+        return Outcome(image)
+    found = f"{width}×{height} pixels"
+    if not resize:
+        return Outcome(None, "wrong_size", f"{found}, expected {FACE_SIZE}×{FACE_SIZE}; --resize fits it")
+    return Outcome(fit(image), "resized", f"was {found}")
 
 
 def fit(image: Image) -> npt.NDArray[np.uint8]:

@@ -35,6 +35,11 @@ class ImageFile:
     identity: str
     name: str
 
+    @property
+    def place(self) -> Path:
+        """What its reader reads."""
+        return self.path
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -64,7 +69,7 @@ def find_images(inputs: Sequence[Path], *, merge: bool = False) -> tuple[list[Im
     found: dict[str, list[_Candidate]] = {}
     origin: dict[str, str] = {}
     shared: dict[str, tuple[str, str]] = {}
-    for number, (folder, label) in enumerate(zip(inputs, _labels(inputs), strict=True), start=1):
+    for number, (folder, label) in enumerate(zip(inputs, labels_of(inputs), strict=True), start=1):
         for person in _identity_folders(folder, label, skipped):
             if person.name in origin:
                 shared[person.name] = (origin[person.name], label)
@@ -111,13 +116,17 @@ def _named(identity: str, candidates: list[_Candidate]) -> list[ImageFile]:
     return sorted(images, key=lambda image: image.name)
 
 
-def _labels(inputs: Sequence[Path]) -> list[str]:
-    """A short name for each input folder, unique."""
+def labels_of(inputs: Sequence[Path]) -> list[str]:
+    """A short name for each input folder or file, unique.
+
+    Raises:
+        DataError: there is none, or one is given twice.
+    """
     if not inputs:
         raise DataError("no input folder was given; name one or more folders with one folder per identity")
     resolved = [folder.resolve() for folder in inputs]
     if len(set(resolved)) < len(resolved):
-        raise DataError("the same input folder is given twice; give it once")
+        raise DataError("the same input is given twice; give it once")
     labels: list[str] = []
     for folder in resolved:
         used = sum(label.rpartition("~")[0] == folder.name or label == folder.name for label in labels)

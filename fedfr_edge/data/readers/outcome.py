@@ -1,10 +1,9 @@
-"""What reading one image file for a store came to."""
+"""What is read for a store, one image after another, and what reading it came to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Outcome:
-    """One image file, read.
+    """One image, read.
 
     Attributes:
-        face: uint8 (112, 112, 3) RGB; None if the file is skipped.
+        face: uint8 (112, 112, 3) RGB; None if the image is skipped.
         code: why it is skipped, or what should be noted about a face that is kept; empty if
             nothing is to be said. Stable: ``undecodable``, ``no_face``, ``too_small``,
-            ``misaligned``, ``wrong_size``; ``several_faces``, ``resized``.
+            ``misaligned``, ``wrong_size``, ``bad_record``; ``several_faces``, ``resized``.
         detail: the same for people.
     """
 
@@ -27,8 +26,32 @@ class Outcome:
     detail: str = ""
 
 
+class Item(Protocol):
+    """One image to be read."""
+
+    @property
+    def place(self) -> Any:
+        """Where it is, as its reader understands it: a path, a place in a record file. Pickles."""
+        ...
+
+    @property
+    def shown(self) -> str:
+        """How lists name it, unique."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Whose image it is."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name in the store, unique."""
+        ...
+
+
 class FaceReader(Protocol):
-    """Turns one image file into one aligned face. It is sent to other processes, so it pickles."""
+    """Turns one image into one aligned face. It is sent to other processes, so it pickles."""
 
     def open(self) -> None:
         """Get ready; called in each process before it reads, and before anything is written.
@@ -42,6 +65,6 @@ class FaceReader(Protocol):
         """What decides its results, for the manifest and to tell whether an import can go on."""
         ...
 
-    def read(self, path: Path) -> Outcome:
-        """Read one file; what is wrong with it is an outcome, never an exception."""
+    def read(self, place: Any, /) -> Outcome:
+        """Read the image at an item's ``place``; what is wrong with it is an outcome, never an exception."""
         ...

@@ -40,7 +40,7 @@ class PhotoReader:
         kind, colon, file = self.spec.partition(":")
         return {"kind": "photos", "detector": kind + colon + Path(file).name, "min_face": self.min_face}
 
-    def read(self, path: Path) -> Outcome:
+    def read(self, path: Path, /) -> Outcome:
         """Read, detect and align; see :class:`Outcome` for the codes."""
         detector = self._opened()
         try:

@@ -89,6 +89,12 @@ class Drawing:
     svg: bytes
     png: bytes
 
+    @property
+    def width(self) -> int:
+        """How wide it is in CSS pixels where nothing scales it."""
+        found = re.search(r'<svg [^>]*?\bwidth="([\d.]+)pt"', self.svg.decode())
+        return round(float(found[1]) * 4 / 3) if found else 640
+
     def inline(self) -> str:
         """The SVG element for an HTML page: colours as CSS variables, ids of its own."""
         text = self.svg.decode()

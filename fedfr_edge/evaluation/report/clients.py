@@ -1,11 +1,12 @@
-"""TAR of every client, the worst one named."""
+"""TAR of every client: a box per model, every client a point, the worst one named."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.report.canvas import (
@@ -25,63 +26,81 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BARS_UP_TO = 12
-"""Clients that still fit side by side as bars; more become a box per model."""
+BOXES_FROM = 5
+"""Clients from which on quartiles say more than the points themselves."""
+
+NAMED_UP_TO = 4
+"""Models between which there is room for names and joining lines."""
+
+Values = npt.NDArray[np.float64]
+
+JOINED_UP_TO = 12
+"""Clients that can still be followed from model to model by a line each."""
 
 
-def clients_figure(results: Sequence[PersonalisedResult]) -> Drawing:
-    """Bars for few clients, boxes with every client as a point for many."""
+def clients_figure(results: Sequence[PersonalisedResult], drawn: Sequence[str] = ()) -> Drawing | None:
+    """One column per model; None where no false-accept rate is supported for all of them.
+
+    Args:
+        results: the models.
+        drawn: names of those that other figures show, in their order: they keep their colours, the rest
+            is grey. Empty where all are shown.
+    """
+    places = {name: number for number, name in enumerate(drawn or [result.name for result in results])}
     place = headline(results)
+    if not all(result.verification[place].supported for result in results):
+        return None
     far = results[0].verification[place].far_target
     trials = results[0].verification[place].trials
-    few = len(results[0].clients) <= BARS_UP_TO
+    names = [client.client for client in results[0].clients]
+    values = np.array(
+        [[100 * client.verification[place].value for client in result.clients] for result in results]
+    )
+    joined = 1 < len(names) <= JOINED_UP_TO and 1 < len(results) <= NAMED_UP_TO
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.grid(axis="x", visible=False)
-        (_bars if few else _boxes)(axes, results, place)
+        # A fixed zigzag instead of random jitter: the same result draws the same figure.
+        shift = 0.0 if len(names) <= JOINED_UP_TO else 0.18 * (np.arange(len(names)) % 5 - 2) / 2
+        x = np.arange(len(results))[:, None] + shift + np.zeros(len(names))
+        if joined:
+            axes.plot(x, values, color=MUTED, linewidth=0.8, zorder=2)
+        for number, result in enumerate(results):
+            worst = result.verification[place].worst_client
+            _column(axes, number, places.get(result.name), names, x[number], values[number])
+            if len(names) > 1 and len(results) <= NAMED_UP_TO and worst in names:
+                _name_worst(
+                    axes, number, worst, x[number][names.index(worst)], values[number][names.index(worst)]
+                )
+        slanted: dict[str, Any] = {"rotation": 25, "ha": "right"} if len(results) > 4 else {}
+        axes.set_xticks(range(len(results)), [shown_name(result.name) for result in results], **slanted)
+        axes.set_xlim(-0.6, len(results) - 0.4)
         axes.set_ylabel(f"TAR at FAR {rate_text(far)}, %")
+        known = values[~np.isnan(values)]
+        if known.size:
+            room = max(0.06 * np.ptp(known), 0.6)
+            axes.set_ylim(max(known.min() - room, 0.0), min(known.max() + room, 100.5))
 
     span = f"{trials[0]:,}" if trials[0] == trials[1] else f"{trials[0]:,} to {trials[1]:,}"
+    boxes = "Box: quartiles and median over the clients. " if len(names) >= BOXES_FROM else ""
+    rings = "; ring: the worst client" if len(names) > 1 and len(results) <= NAMED_UP_TO else ""
+    lines = "Lines join the points of one client. " if joined else ""
     caption = (
-        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each); the worst is outlined. "
-        + worst_text(results, place)
+        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each); bar: mean{rings}. "
+        f"{boxes}{lines}" + worst_text(results, place)
     )
-    return draw("clients", caption, (9.2, 3.7), fill)
+    return draw("clients", caption, (max(5.2, min(1.9 * len(results) + 1.6, 10.4)), 4.1), fill)
 
 
-def _bars(axes: Axes, results: Sequence[PersonalisedResult], place: int) -> None:
-    names = [client.client for client in results[0].clients]
-    width = 0.8 / len(results)
-    for number, result in enumerate(results):
-        x = np.arange(len(names)) + (number - (len(results) - 1) / 2) * width
-        values = [100 * client.verification[place].value for client in result.clients]
-        bars = axes.bar(
-            x, values, width * 0.92, color=colour(number), label=shown_name(result.name), zorder=2
-        )
-        worst = names.index(result.verification[place].worst_client)
-        bars[worst].set_edgecolor(INK)
-        bars[worst].set_linewidth(1.8)
-        for left, value in zip(x, values, strict=True):
-            if not np.isnan(value) and len(names) * len(results) <= 24:
-                axes.annotate(
-                    f"{value:.1f}",
-                    (left, value),
-                    xytext=(0, 2),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7.5,
-                )
-    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 8 else 0)
-    axes.set_xlabel("client")
-    axes.set_ylim(0, 108)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=len(results))
-
-
-def _boxes(axes: Axes, results: Sequence[PersonalisedResult], place: int) -> None:
-    for number, result in enumerate(results):
-        values = np.array([100 * client.verification[place].value for client in result.clients])
-        known = values[~np.isnan(values)]
+def _column(
+    axes: Axes, number: int, place: int | None, names: Sequence[str], x: Values, values: Values
+) -> None:
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return
+    hue = MUTED if place is None else colour(place)
+    if len(names) >= BOXES_FROM:
         axes.boxplot(
             [known],
             positions=[number],
@@ -93,22 +112,15 @@ def _boxes(axes: Axes, results: Sequence[PersonalisedResult], place: int) -> Non
             whiskerprops={"color": MUTED},
             capprops={"color": MUTED},
         )
-        # A fixed zigzag instead of random jitter: the same result draws the same figure.
-        x = number + 0.18 * (np.arange(len(values)) % 5 - 2) / 2
-        axes.scatter(x, values, s=20, color=colour(number), marker=MARKERS[number % len(MARKERS)], zorder=3)
-        mean = result.verification[place]
-        if np.isnan(mean.worst):
-            continue
-        worst = [client.client for client in result.clients].index(mean.worst_client)
-        axes.scatter(
-            [x[worst]], [values[worst]], s=60, facecolor=PAPER, edgecolor=INK, linewidth=1.6, zorder=4
-        )
-        # The name stands clear of the box, joined to its point by a line.
-        axes.plot(
-            [x[worst], number + 0.29], [values[worst]] * 2, color=INK, linewidth=0.8, zorder=3, clip_on=False
-        )
-        axes.text(
-            number + 0.3, values[worst], f"{mean.worst_client} {mean.worst:.1%}", fontsize=9, va="center"
-        )
-    axes.set_xticks(range(len(results)), [shown_name(result.name) for result in results])
-    axes.set_xlim(-0.6, len(results) - 0.4)
+    axes.plot([number - 0.25, number + 0.25], [known.mean()] * 2, color=hue, linewidth=2.6)
+    marker = MARKERS[(place or 0) % len(MARKERS)]
+    axes.scatter(x, values, s=24, color=hue, marker=marker, zorder=3)
+
+
+def _name_worst(axes: Axes, number: int, name: str, x: float, value: float) -> None:
+    """A ring around the point; the name stands clear of the points, joined to its own by a line."""
+    if np.isnan(value):
+        return
+    axes.scatter([x], [value], s=64, facecolor=PAPER, edgecolor=INK, linewidth=1.6, zorder=4)
+    axes.plot([x, number + 0.14], [value] * 2, color=INK, linewidth=0.8, zorder=3)
+    axes.text(number + 0.16, value, name, fontsize=8.5, va="center")

@@ -1,23 +1,19 @@
-"""The strip of example decisions, as a figure for files; the page draws its own cards."""
+"""The strip of example decisions: cards on the page, a figure for files."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedfr_edge.evaluation.report.canvas import GRID, INK, RIGHT, WRONG, Drawing, draw
 from fedfr_edge.evaluation.report.content import Decision
-from fedfr_edge.types import Image
+from fedfr_edge.evaluation.report.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-THUMBNAIL = 168
-"""Longer side of a thumbnail on the page, pixels (drawn at half that on a dense screen)."""
 
 PER_ROW = 6
 
@@ -26,17 +22,6 @@ def verdict(decision: Decision) -> str:
     """What happened, in words that need no colour."""
     answer = "let in" if decision.accepted else "kept out"
     return f"{answer}, rightly" if decision.right else f"{answer}, wrongly"
-
-
-def thumbnail(image: Image) -> str:
-    """``image`` as a small JPEG in a data URI."""
-    from PIL import Image as Pillow
-
-    picture = Pillow.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def decisions_figure(decisions: Sequence[Decision]) -> Drawing:
@@ -82,3 +67,29 @@ def decisions_caption(decisions: Sequence[Decision]) -> str:
         f"attempts let in, {sum(not d.accepted for d in strangers)} of {len(strangers)} strangers kept out. "
         "Examples, not a measurement."
     )
+
+
+def decisions_strip(decisions: Sequence[Decision]) -> str:
+    """The cards."""
+    cards = []
+    for decision in decisions:
+        score = "no score" if decision.score is None else f"score {decision.score:.3f}"
+        dot = "" if decision.score is None else f'<em style="left:{_place(decision.score):.1f}%"></em>'
+        detail = f"<br>{escape(decision.detail)}" if decision.detail else ""
+        sign = "✓" if decision.right else "✗"
+        cards.append(
+            f'<div class="card" style="--c:var(--{"right" if decision.right else "wrong"})">'
+            f'<img src="{thumbnail(decision.image)}" alt="{escape(decision.name, quote=True)}">'
+            f'<div><span class="who">{escape(decision.name)}</span>'
+            f'<div class="scale"><i></i><u style="left:{_place(decision.threshold):.1f}%"></u>{dot}</div>'
+            f"{score}<br>threshold {decision.threshold:.3f}<br>"
+            f'<span class="verdict">{sign} {verdict(decision)}</span>{detail}</div></div>'
+        )
+    return (
+        f'<div class="strip">{"".join(cards)}</div><p class="note">{escape(decisions_caption(decisions))} '
+        "The scale runs from −0.2 to 1; the bar across it is the threshold.</p>"
+    )
+
+
+def _place(score: float) -> float:
+    return float(np.clip((score + 0.2) / 1.2 * 100, 0, 100))
