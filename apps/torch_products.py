@@ -29,9 +29,7 @@ class TorchProducts:
         """A copy on the device."""
         return torch.tensor(embeddings, dtype=torch.float32, device=self._device)
 
-    def above(
-        self, left: torch.Tensor, right: torch.Tensor, floor: float, every: int, first: int
-    ) -> Found:
+    def above(self, left: torch.Tensor, right: torch.Tensor, floor: float, every: int, first: int) -> Found:
         """See :class:`~fedfr_edge.evaluation.products.Products`."""
         scores = self._scores[: len(left) * len(right)]
         torch.mm(left, right.T, out=scores.view(len(left), len(right)))

@@ -53,19 +53,24 @@ def to_onnx(model: FusedModel) -> Any:
             ) from error
         assert program is not None
         proto = program.model_proto
-    _strip(proto)
+    strip(proto)
     _name_normalisation(proto.graph)
+    check_valid(proto)
+    return proto
+
+
+def check_valid(proto: Any) -> None:
+    """Raise ExportError unless ``proto`` is valid ONNX, with shapes that fit together."""
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
             f"the exported graph is not valid ONNX: {error}; report it with this line"
         ) from error
-    return proto
 
 
-def _strip(proto: Any) -> None:
-    """Remove what the exporter notes down: it writes local paths and stack traces into the file."""
+def strip(proto: Any) -> None:
+    """Remove what tools note down in ``proto``: torch's writes local paths and stack traces into the file."""
     del proto.metadata_props[:]
     proto.doc_string = ""
     proto.producer_name, proto.producer_version = "fedfr-edge", fedfr_edge.__version__

@@ -14,16 +14,34 @@ from fedfr_edge.types import FACE_SIZE, AlignedFaces
 
 from .fuse import FusedModel
 
-MAX_ABS_DIFFERENCE = 1e-4
-"""Largest difference allowed between any two components of torch's and onnxruntime's unit vectors."""
 
-MIN_COSINE = 1 - 1e-6
-"""Lowest cosine allowed between torch's and onnxruntime's vector of one face."""
+@dataclass(frozen=True)
+class Limits:
+    """How far an exported graph may be from torch.
+
+    Attributes:
+        max_abs_difference: between any two components of torch's and onnxruntime's unit vectors.
+        min_cosine: between torch's and onnxruntime's vector of one face.
+    """
+
+    max_abs_difference: float
+    min_cosine: float
+
+
+SAME = Limits(1e-4, 1 - 1e-6)
+"""Of the float32 graph: it computes the same."""
+
+CLOSE = Limits(1e-2, 0.999)
+"""Of half precision: eleven bits instead of 24, no overflow."""
+
+UNLIMITED = Limits(2.0, -1.0)
+"""Of integers: accuracy decides, not closeness; vectors must be of unit length all the same."""
 
 BATCHES = (1, 3)
 """Batch sizes that are compared; the exporter's own example has 2."""
 
-_RANDOM_FACES = 4
+RANDOM_FACES = 4
+"""Images of noise that are compared beside real faces."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class Parity:
     Attributes:
         max_abs_difference: largest absolute difference of a component.
         lowest_cosine: lowest cosine between the two vectors of one face, in float64.
-        faces: how many faces were compared.
+        faces: how many images were compared, :data:`RANDOM_FACES` of them noise.
     """
 
     max_abs_difference: float
@@ -41,19 +59,19 @@ class Parity:
     faces: int
 
 
-def check_parity(model: FusedModel, session: Any, faces: AlignedFaces) -> Parity:
+def check_parity(model: FusedModel, session: Any, faces: AlignedFaces, limits: Limits = SAME) -> Parity:
     """Compare ``model`` under torch with ``session`` on random images and on ``faces``.
 
     Args:
         model: what was exported.
         session: an ``onnxruntime.InferenceSession`` of the exported graph.
         faces: real faces, uint8 (n, 112, 112, 3) RGB; n may be 0.
+        limits: how far they may be apart.
 
     Raises:
-        ExportError: values that are not finite or not of unit length, a difference above
-            :data:`MAX_ABS_DIFFERENCE` or a cosine below :data:`MIN_COSINE`.
+        ExportError: values that are not finite or not of unit length, or that are beyond ``limits``.
     """
-    random = np.random.default_rng(0).integers(0, 256, (_RANDOM_FACES, FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    random = np.random.default_rng(0).integers(0, 256, (RANDOM_FACES, FACE_SIZE, FACE_SIZE, 3), np.uint8)
     faces = np.concatenate([random, faces])
     worst, lowest = 0.0, 1.0
     for batch in BATCHES:
@@ -69,10 +87,11 @@ def check_parity(model: FusedModel, session: Any, faces: AlignedFaces) -> Parity
                 worst = max(worst, float(np.abs(a - b).max()))
                 cosines = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
                 lowest = min(lowest, float(cosines.min()))
-    if worst > MAX_ABS_DIFFERENCE or lowest < MIN_COSINE:
+    if worst > limits.max_abs_difference or lowest < limits.min_cosine:
         raise ExportError(
             f"the exported model differs from torch by up to {worst:.2e} (lowest cosine {lowest:.7f}) on "
-            f"{len(faces)} faces, expected at most {MAX_ABS_DIFFERENCE:.0e} (at least {MIN_COSINE:.6f}); "
+            f"{len(faces)} faces, expected at most {limits.max_abs_difference:.0e} (at least "
+            f"{limits.min_cosine:.6f}); "
             "nothing was written, report it with the versions that 'fedfr doctor' lists"
         )
     return Parity(worst, lowest, len(faces))

@@ -1,32 +1,68 @@
-"""Exporting: :func:`export_generic` and :func:`export_personal` write one checked .onnx file each."""
+"""Exporting: :func:`export_generic` and :func:`export_personal` write one bundle of checked .onnx files each.
+
+A bundle is ``NAME.onnx`` (float32) and, where asked for and worth it, ``NAME.fp16.onnx``, ``NAME.int8.onnx``
+and the folder ``NAME.insightface``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 
 import fedfr_edge
 from fedfr_edge import atomic
-from fedfr_edge.errors import ExportError, MissingPartError
+from fedfr_edge.errors import DataError, ExportError, MissingPartError
 from fedfr_edge.recognition.encoder import weights_sha256
-from fedfr_edge.recognition.manifest import EMBEDDING, INPUT_NAME, MANIFEST_KEY, Manifest, Threshold
+from fedfr_edge.recognition.manifest import (
+    EMBEDDING,
+    INPUT_NAME,
+    MANIFEST_KEY,
+    Manifest,
+    Precision,
+    Threshold,
+)
 from fedfr_edge.train.checkpoint import LICENCE_KEY, GlobalModel, PersonalModel
 from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings, Progress, no_progress
 from fedfr_edge.vision.runtime import import_onnxruntime, open_session
 
+from .accuracy import Judges
 from .calibration import Calibration, calibrate_model
 from .fuse import FusedModel, describe_preprocessing
 from .graph import to_onnx
-from .parity import Parity, check_parity
+from .insightface_package import MODEL_FILE, check_same, package_files
+from .parity import RANDOM_FACES, check_parity
+from .variants import Variant, Workshop, compare
 
 _BATCH = 64
-_REAL_FACES = 4
+_REAL_FACES = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One .onnx file of a bundle.
+
+    Attributes:
+        path: where it is.
+        bytes: its size.
+        sha256: of the file; templates are bound to it.
+        manifest: what the file says about itself.
+        measured: how it did in comparison.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    manifest: Manifest
+    measured: Variant
 
 
 @dataclass(frozen=True)
@@ -34,13 +70,21 @@ class ExportReport:
     """What was written and how well it agrees with torch.
 
     Attributes:
-        path: the .onnx file.
+        path: the float32 .onnx file.
         bytes: its size.
-        max_abs_difference: largest difference of a component to torch, over ``faces_compared`` faces.
-        lowest_cosine: lowest cosine between torch's and onnxruntime's vector of one face.
-        faces_compared: random images and, where the export was calibrated, real faces.
+        max_abs_difference: largest difference of a component to torch, over ``faces_compared`` images.
+        lowest_cosine: lowest cosine between torch's and onnxruntime's vector of one image.
+        faces_compared: images of noise and, where the export was calibrated, real faces.
+        real_faces: how many of them are real faces.
         seconds: what the export took.
-        manifest: what the file says about itself.
+        manifest: what the float32 file says about itself.
+        files: all .onnx files of the bundle, float32 first.
+        rejected: variants that were asked for and not kept.
+        recommended: which precision to use here.
+        judged: on whose faces accuracy was measured, in words; empty where it was not.
+        judged_far: at which FAR.
+        package: the insightface package's folder, if there is one.
+        removed: variants of an earlier bundle of this name, which do not belong to this one.
     """
 
     path: Path
@@ -48,12 +92,20 @@ class ExportReport:
     max_abs_difference: float
     lowest_cosine: float
     faces_compared: int
+    real_faces: int
     seconds: float
     manifest: Manifest
+    files: tuple[Exported, ...]
+    rejected: tuple[Variant, ...] = ()
+    recommended: Precision = "fp32"
+    judged: str = ""
+    judged_far: float = 0.0
+    package: Path | None = None
+    removed: tuple[Path, ...] = ()
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:
-        """The thresholds in the manifest, by falling false accept rate; empty if not calibrated."""
+        """The float32 file's thresholds, by falling false accept rate; empty if not calibrated."""
         return self.manifest.thresholds
 
 
@@ -64,29 +116,36 @@ def export_generic(
     calibration: Calibration | None,
     name: str | None = None,
     licence: str | None = None,
+    variants: Sequence[Precision] = (),
+    judges: Judges | None = None,
+    insightface: bool = False,
     progress: Progress = no_progress,
 ) -> ExportReport:
     """Write the generic model Θ_g as ONNX: faces to ``embedding``.
 
     Args:
         model: its proxies Φ are not exported.
-        path: the .onnx file; replaced only if everything went well.
+        path: the float32 .onnx file; files are replaced only if everything went well.
         calibration: public faces for the thresholds; None exports none, so that each login needs an
             explicit one.
         name: what the model is called in tables; default ``generic round N``.
         licence: terms of the training data; default what the model's metadata say, else ``unknown``.
+        variants: precisions to try beside float32; each is written only if it is worth it, see
+            :mod:`.variants`. They need ``calibration`` and ``judges``.
+        judges: faces on which the files' accuracy is compared.
+        insightface: also write the float32 model as a package for insightface.
         progress: told of the steps, and of each batch of calibration.
 
     Raises:
         CheckpointError: the weights do not fit the model's spec.
-        DataError: too few comparisons to calibrate with.
+        DataError: too few comparisons to calibrate with, or variants without faces.
         ExportError: torch cannot export the model, or torch and onnxruntime disagree.
         MissingPartError: no onnxruntime.
         WriteError: the disk refused.
-        In each case no file is written and an earlier one at ``path`` is untouched.
+        In each case no file is written and earlier ones are untouched.
     """
-    name = name or f"generic round {model.round}"
-    return _export(model, path, calibration, name, licence, progress, mode=0o644)
+    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface)
+    return _export(model, path, name or f"generic round {model.round}", wishes, progress, mode=0o644)
 
 
 def export_personal(
@@ -96,50 +155,107 @@ def export_personal(
     calibration: Calibration | None,
     name: str | None = None,
     licence: str | None = None,
+    variants: Sequence[Precision] = (),
+    judges: Judges | None = None,
+    insightface: bool = False,
     progress: Progress = no_progress,
 ) -> ExportReport:
     """Write a personal model [Θ_l, Π_l] as ONNX: faces to ``embedding`` and ``backbone_embedding``.
 
-    Thresholds are those of ``embedding``, the space of Π_l. The file was learned from the faces of one
-    client's people: it is readable by its owner only (mode 0600). Arguments and errors are those of
+    Thresholds are those of ``embedding``, the space of Π_l. The files were learned from the faces of one
+    client's people: they are readable by their owner only (mode 0600). Arguments and errors are those of
     :func:`export_generic`; the default name is ``<client> round N``.
     """
-    name = name or f"{model.client} round {model.round}"
-    return _export(model, path, calibration, name, licence, progress, mode=0o600)
+    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface)
+    return _export(model, path, name or f"{model.client} round {model.round}", wishes, progress, mode=0o600)
+
+
+def file_of(path: Path, precision: Precision) -> Path:
+    """Where a bundle keeps ``precision``; ``path`` is its float32 file."""
+    return path if precision == "fp32" else path.with_name(f"{path.stem}.{precision}.onnx")
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    calibration: Calibration | None
+    licence: str | None
+    variants: tuple[Precision, ...]
+    judges: Judges | None
+    insightface: bool
 
 
 def _export(
     model: GlobalModel | PersonalModel,
     path: Path,
-    calibration: Calibration | None,
     name: str,
-    licence: str | None,
+    wishes: _Wishes,
     progress: Progress,
     mode: int,
 ) -> ExportReport:
     started = time.perf_counter()
     import_onnxruntime()  # before the slow part, so that a missing one shows at once
+    calibration, others = wishes.calibration, [one for one in wishes.variants if one != "fp32"]
+    if others and (calibration is None or wishes.judges is None):
+        raise DataError(
+            f"{' and '.join(others)} asked for without faces to calibrate and judge with; give a store of "
+            "public faces, or export float32 alone"
+        )
     progress("exporting", 0, 2)
     fused = FusedModel(model)
     proto = to_onnx(fused)
     progress("exporting", 1, 2)
-    session = _session(proto.SerializeToString())
-    parity = check_parity(fused, session, _some_faces(calibration))
+    data: bytes = proto.SerializeToString()
+    session = _session(data)
+    real = _some_faces(calibration)
+    parity = check_parity(fused, session, real)
     progress("exporting", 2, 2)
+
+    def embed(session: Any, faces: AlignedFaces, what: str = "calibrating") -> Embeddings:
+        return _embed(session, faces, what, progress)
+
     thresholds: tuple[Threshold, ...] = ()
     if calibration is not None:
-        thresholds = calibrate_model(lambda faces: _embed(session, faces, progress), calibration)
-    manifest = _manifest(model, name, licence, thresholds, weights_sha256(proto))
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = MANIFEST_KEY, manifest.to_json()
-    data: bytes = proto.SerializeToString()
-    atomic.write_bytes(path, data, mode=mode)
-    return _report(path, data, parity, time.perf_counter() - started, manifest)
+        thresholds = calibrate_model(lambda faces: embed(session, faces), calibration)
+    variants, recommended = [Variant("fp32", data, parity, thresholds)], "fp32"
+    if others:
+        assert calibration is not None
+        assert wishes.judges is not None
+        shop = Workshop(fused, proto, real, calibration, wishes.judges, _session, embed)
+        variants, recommended = compare(shop, variants[0], others)
+    files = [
+        _finished(variant, path, _manifest(model, name, wishes.licence, variant))
+        for variant in variants
+        if variant.kept
+    ]
+    package = path.with_name(f"{path.stem}.insightface") if wishes.insightface else None
+    contents = {file.path: content for file, content in files}
+    if package is not None:
+        for file_name, content in _package(proto, files[0][0].manifest, session, real).items():
+            contents[package / file_name] = content
+    removed = _write_all(contents, path, mode)
+    plain = files[0][0]
+    return ExportReport(
+        path=path,
+        bytes=plain.bytes,
+        max_abs_difference=parity.max_abs_difference,
+        lowest_cosine=parity.lowest_cosine,
+        faces_compared=parity.faces,
+        real_faces=len(real),
+        seconds=time.perf_counter() - started,
+        manifest=plain.manifest,
+        files=tuple(file for file, _ in files),
+        rejected=tuple(variant for variant in variants if not variant.kept),
+        recommended=recommended,
+        judged=wishes.judges.source if others and wishes.judges is not None else "",
+        judged_far=wishes.judges.far if others and wishes.judges is not None else 0.0,
+        package=package,
+        removed=removed,
+    )
 
 
-def _session(data: bytes) -> Any:
+def _session(data: bytes, threads: int | None = None) -> Any:
     try:
-        return open_session(data)
+        return open_session(data, threads=threads)
     except MissingPartError:
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -156,21 +272,57 @@ def _some_faces(calibration: Calibration | None) -> AlignedFaces:
     return np.array(calibration.faces[rows])
 
 
-def _embed(session: Any, faces: AlignedFaces, progress: Progress) -> Embeddings:
+def _embed(session: Any, faces: AlignedFaces, what: str, progress: Progress) -> Embeddings:
     blocks = []
     for start in range(0, len(faces), _BATCH):
         block = np.ascontiguousarray(faces[start : start + _BATCH])
         blocks.append(session.run([EMBEDDING], {INPUT_NAME: block})[0])
-        progress("calibrating", start + len(block), len(faces))
+        progress(what, start + len(block), len(faces))
     return np.concatenate(blocks)
 
 
+def _finished(variant: Variant, path: Path, manifest: Manifest) -> tuple[Exported, bytes]:
+    """The file with its manifest inside, not yet written."""
+    proto = onnx.load_from_string(variant.data)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = MANIFEST_KEY, manifest.to_json()
+    data: bytes = proto.SerializeToString()
+    file = file_of(path, variant.precision)
+    return Exported(file, len(data), hashlib.sha256(data).hexdigest(), manifest, variant), data
+
+
+def _package(proto: Any, manifest: Manifest, session: Any, real: AlignedFaces) -> dict[str, bytes]:
+    """The insightface package's files, compared with the float32 file they are made from."""
+    files = package_files(proto, manifest)
+    rng = np.random.default_rng(1)
+    faces = np.concatenate([real, rng.integers(0, 256, (RANDOM_FACES, FACE_SIZE, FACE_SIZE, 3), np.uint8)])
+    check_same(_session(files[MODEL_FILE]), faces, session.run([EMBEDDING], {INPUT_NAME: faces})[0])
+    return files
+
+
+def _write_all(contents: Mapping[Path, bytes], path: Path, mode: int) -> tuple[Path, ...]:
+    """Write all files of a bundle or none; then drop variants that an earlier bundle left at ``path``."""
+    staged: dict[Path, Path] = {}
+    try:
+        for file, data in contents.items():
+            staged[file] = file.with_name(f".{file.name}.staged")
+            atomic.write_bytes(staged[file], data, mode=mode)
+        for file, waiting in staged.items():
+            with atomic.write_errors(file):
+                waiting.replace(file)
+            atomic.sync_folder(file.parent)
+    finally:
+        for waiting in staged.values():
+            waiting.unlink(missing_ok=True)
+    variants: tuple[Precision, ...] = ("fp16", "int8")
+    old = [file for one in variants if (file := file_of(path, one)).exists() and file not in contents]
+    for file in old:
+        file.unlink()
+    return tuple(old)
+
+
 def _manifest(
-    model: GlobalModel | PersonalModel,
-    name: str,
-    licence: str | None,
-    thresholds: tuple[Threshold, ...],
-    digest: str,
+    model: GlobalModel | PersonalModel, name: str, licence: str | None, variant: Variant
 ) -> Manifest:
     personal = isinstance(model, PersonalModel)
     return Manifest(
@@ -181,25 +333,15 @@ def _manifest(
         dim=model.spec.dim,
         backbone=model.spec.to_dict(),
         preprocessing=describe_preprocessing(model.spec.pooling),
-        thresholds=thresholds,
+        thresholds=variant.thresholds,
         training_data_licence=licence or model.metadata.get(LICENCE_KEY) or "unknown",
-        weights_sha256=digest,
+        weights_sha256=weights_sha256(onnx.load_from_string(variant.data)),
         versions={
             "fedfr-edge": fedfr_edge.__version__,
             "torch": torch.__version__,
             "onnx": version("onnx"),
             "onnxscript": version("onnxscript"),
+            "onnxruntime": import_onnxruntime().__version__,
         },
-    )
-
-
-def _report(path: Path, data: bytes, parity: Parity, seconds: float, manifest: Manifest) -> ExportReport:
-    return ExportReport(
-        path=path,
-        bytes=len(data),
-        max_abs_difference=parity.max_abs_difference,
-        lowest_cosine=parity.lowest_cosine,
-        faces_compared=parity.faces,
-        seconds=seconds,
-        manifest=manifest,
+        precision=variant.precision,
     )

@@ -17,7 +17,8 @@
     ├── ModelError
     │   ├── ForeignModelError  an ONNX file that fedfr-edge did not export, or a damaged one
     │   └── ModelMismatchError a template made by another model
-    ├── GalleryError           enrolment, deletion, an unreadable or tampered gallery
+    ├── GalleryError           enrolment, deletion, a gallery that cannot be opened
+    │   └── IntegrityError     a gallery that was altered, cut short, swapped or rolled back
     ├── TrainingError
     │   ├── CheckpointError
     │   └── NonFiniteError     a loss or an update that is NaN or infinite
@@ -94,6 +95,10 @@ class ModelMismatchError(ModelError):
 
 class GalleryError(FedFRError):
     """A gallery that cannot be opened, or an enrolment or deletion that cannot be done."""
+
+
+class IntegrityError(GalleryError):
+    """A gallery whose files are not those that were written last; the message names what was done to them."""
 
 
 class TrainingError(FedFRError):

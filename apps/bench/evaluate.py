@@ -5,17 +5,18 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from fedfr_edge.evaluation.bootstrap import People, Resampling
+from fedfr_edge.evaluation.identification import mean_templates
 from fedfr_edge.evaluation.metrics import carried_rates, tar_at_far
 from fedfr_edge.evaluation.outcome import ClientResult
 from fedfr_edge.evaluation.personalised import FARS, FPIRS, ClientEmbeddings, evaluate_client
 from fedfr_edge.evaluation.products import HostProducts, Products
-from fedfr_edge.evaluation.verification import cross_scores, mated_scores, non_mated_scores, pair_counts
+from fedfr_edge.evaluation.verification import cross_scores, mated_scores, non_mated_scores
 
 from .isolated import Allocated
 
@@ -67,16 +68,15 @@ def measure(
         started = time.perf_counter()
         result = evaluate(drawn) if intervals else result
         with_intervals = time.perf_counter() - started
-    ours, plain = list[float](), list[float]()
+    ours, plain, ours_cpu, plain_cpu = list[float](), list[float](), list[float](), list[float]()
     for _ in range(pairs):
-        started = time.perf_counter()
-        bare()
-        plain.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        evaluate()
-        ours.append(time.perf_counter() - started)
+        for work, seconds, cpu in ((bare, plain, plain_cpu), (evaluate, ours, ours_cpu)):
+            started, started_cpu = time.perf_counter(), time.process_time()
+            work()
+            seconds.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - started_cpu)
     compared = result.verification[0].non_mated
-    seconds = statistics.median(ours)
+    median = statistics.median(ours)
     return {
         "clients": clients,
         "people": people,
@@ -86,12 +86,15 @@ def measure(
         "non_mated": compared,
         "ours_seconds": ours,
         "bare_seconds": plain,
-        "seconds": seconds,
+        "ours_cpu_seconds": ours_cpu,
+        "bare_cpu_seconds": plain_cpu,
+        "seconds": median,
         "matmul_ratio": statistics.median(a / b for a, b in zip(ours, plain, strict=True)),
-        "pairs_per_second": (compared + result.verification[0].trials) / seconds,
+        "matmul_ratio_cpu": statistics.median(a / b for a, b in zip(ours_cpu, plain_cpu, strict=True)),
+        "pairs_per_second": (compared + result.verification[0].trials) / median,
         "peak_extra_bytes": memory.extra,
         "interval_replicates": intervals,
-        "interval_seconds": max(with_intervals - seconds, 0.0) if intervals else None,
+        "interval_seconds": max(with_intervals - median, 0.0) if intervals else None,
         "peak_extra_bytes_with_intervals": memory_with.extra if intervals else None,
         "equals_full_sort": equal,
         "verification": [rate.to_dict() for rate in result.verification],
@@ -135,11 +138,12 @@ def equals_full_sort(dim: int, seed: int) -> bool:
 
 def _products(device: str, given: ClientEmbeddings) -> tuple[Products, Callable[[], None]]:
     """What makes the scores, and the same products with nothing done to them."""
+    templates, _ = mean_templates(given.gallery, given.gallery_labels, renormalise=True)
     if device == "cpu":
         buffer = np.empty(_BARE_TILE * _BARE_TILE, dtype=np.float32)
 
         def by_numpy() -> None:
-            for left, right in _tiles(given.local, given.others, _BARE_TILE):
+            for left, right in _tiles(given.local, given.others, templates, _BARE_TILE):
                 out = buffer[: len(left) * len(right)].reshape(len(left), len(right))
                 np.matmul(left, right.T, out=out)
 
@@ -150,11 +154,11 @@ def _products(device: str, given: ClientEmbeddings) -> tuple[Products, Callable[
     from ..torch_products import TorchProducts
 
     products = TorchProducts(device)
-    own, strangers = products.put(given.local), products.put(given.others)
+    own, strangers, enrolled = (products.put(part) for part in (given.local, given.others, templates))
     scores = torch.empty(products.tile**2, device=own.device)
 
     def by_torch() -> None:
-        for left, right in _tiles(own, strangers, products.tile):
+        for left, right in _tiles(own, strangers, enrolled, products.tile):
             out = scores[: len(left) * len(right)].view(len(left), len(right))
             torch.mm(left, right.T, out=out)
         if own.is_cuda:
@@ -163,16 +167,13 @@ def _products(device: str, given: ClientEmbeddings) -> tuple[Products, Callable[
     return products, by_torch
 
 
-def _tiles(local: Any, others: Any, tile: int) -> Any:
-    """Blocks of local × other pairs and of the pairs of two local images, each pair once."""
+def _tiles(local: Any, others: Any, templates: Any, tile: int) -> Iterator[tuple[Any, Any]]:
+    """Every pair that is compared: 1:1 local × others and local × local, each once; 1:N all × templates."""
     for i in range(0, len(local), tile):
         for j in range(0, len(others), tile):
             yield local[i : i + tile], others[j : j + tile]
         for j in range(i, len(local), tile):
             yield local[i : i + tile], local[j : j + tile]
-
-
-def trial_count(clients: int, people: int, images: int) -> int:
-    """Non-mated pairs of one client in the standard reading."""
-    labels = np.repeat(np.arange(people, dtype=np.int64), images)
-    return len(labels) * (clients - 1) * people * images + pair_counts(labels)[1]
+    for probes in (local, others):
+        for i in range(0, len(probes), tile):
+            yield probes[i : i + tile], templates

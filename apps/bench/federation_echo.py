@@ -86,9 +86,10 @@ def client_names(clients: int) -> list[str]:
 
 def one_round_engine(grid: Any, names: list[str]) -> Engine:
     """The product's round on one of Flower's grids."""
+    from fedfr_edge.federation.one_round import one_round
     from fedfr_edge.federation.payload import Instruction
     from fedfr_edge.federation.roster import Roster
-    from fedfr_edge.federation.rounds import Terms, one_round
+    from fedfr_edge.federation.terms import Terms
     from fedfr_edge.train.config import TrainConfig
 
     terms = Terms(len(names), deadline=600.0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedfr_edge.evaluation.embedding import SpacesEncoder
     from fedfr_edge.evaluation.outcome import ClientResult, PersonalisedResult, Reading
     from fedfr_edge.evaluation.personalised import ClientRows
+    from fedfr_edge.evaluation.products import Products
 
     from ..models_for_evaluation import Backend, Source
 
@@ -111,6 +112,7 @@ def evaluate(config: EvaluatePersonalisedConfig) -> list[PersonalisedResult]:
                 fars=config.fars or None,
                 fpirs=config.fpirs or None,
                 resampling=resampling,
+                products=_products(config.device),
                 image_name=lambda row: store.names[row],
                 progress=progress,
             )
@@ -223,6 +225,15 @@ def _personal_paths(texts: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"--personal names {client} twice; give each client one model")
         paths[client] = Path(path)
     return paths
+
+
+def _products(device: str) -> Products | None:
+    """What makes the scores: torch on a GPU, numpy otherwise."""
+    if device == "cpu":
+        return None
+    from ..torch_products import TorchProducts
+
+    return TorchProducts(device)
 
 
 def _pairing(resampling: Resampling, clients: Mapping[str, ClientRows], store: FaceStore) -> str:

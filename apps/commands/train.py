@@ -23,7 +23,7 @@ from ..runs.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from fedfr_edge.federation.data import Faces
-    from fedfr_edge.federation.rounds import Report
+    from fedfr_edge.federation.report import Report
     from fedfr_edge.federation.run_folder import RunFolder
     from fedfr_edge.train.checkpoint import GlobalModel
 
@@ -115,10 +115,10 @@ def train(
     from fedfr_edge.federation.data import Faces
     from fedfr_edge.federation.engine import run_here
     from fedfr_edge.federation.processes import choose_processes, seconds_of_work
-    from fedfr_edge.federation.rounds import Terms
     from fedfr_edge.federation.run_folder import RunFolder
     from fedfr_edge.federation.server_app import Job
     from fedfr_edge.federation.sites import LocalSites
+    from fedfr_edge.federation.terms import Terms
     from fedfr_edge.train.checkpoint import load_global
     from fedfr_edge.train.seeds import drawn
     from fedfr_edge.train.threads import set_threads

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedfr_edge.errors import ConfigError, DataError
 from fedfr_edge.evaluation.outcome import PersonalisedResult, headline
 from fedfr_edge.evaluation.pairs import PairsResult
@@ -56,7 +58,7 @@ def gather(inputs: Inputs, title: str | None, store: FaceStore | None = None) ->
         tables=ijbc_tables(inputs.ijbc, labels_of([one.folder for one in inputs.ijbc]), left_out),
         faces=None if store is None else _faces(store, inputs.personalised, shown, left_out),
         rounds=_rounds(inputs.personalised, left_out),
-        files=[("results", str(one.folder)) for one in (*inputs.personalised, *inputs.pairs, *inputs.ijbc)],
+        files=[("results", str(folder)) for folder, _ in inputs.results],
         left_out=[*left_out, *unsupported(shown)],
     )
 
@@ -163,6 +165,8 @@ def unsupported(shown: Sequence[PersonalisedResult]) -> list[str]:
                 f"{weak} of {sum(map(len, rates))} {kind} rest on fewer than ten false accepts: they stand "
                 "grey and marked in the tables and in no figure."
             )
+    if shown and all(np.isnan(result.tpir_curve).all() for result in shown):
+        lines.append("TPIR over FPIR: these results hold no such curves; evaluate the models again.")
     bare = sorted(
         {client.client for result in shown for client in result.clients if not client.verification[0].trials}
     )
@@ -226,8 +230,14 @@ def _faces(
     if not evaluations:
         raise ConfigError("--faces needs results of fedfr evaluate personalised; leave it out")
     far = shown[0].verification[headline(shown)].far_target
-    original = [one for one in distinct(evaluations[-1]) if one.reading == shown[-1].reading][-1]
-    return hardest_faces(store, evaluations[-1], original, shown[-1].name, far, left_out)
+    last = shown[-1]
+    evaluation, original = next(
+        (one, result)
+        for one, label in zip(evaluations, labels_of_runs(evaluations), strict=True)
+        for result in distinct(one)
+        if (named(label, result.name), result.reading) == (last.name, last.reading)
+    )
+    return hardest_faces(store, evaluation, original, last.name, far, left_out)
 
 
 def _rounds(evaluations: Sequence[Personalised], left_out: list[str]) -> list[dict[str, Any]]:
@@ -271,6 +281,6 @@ def _facts(inputs: Inputs) -> list[tuple[str, str]]:
     for pairs in inputs.pairs[:1]:
         facts["pairs"] = f"{Path(pairs.record['pairs']['path']).name}, {pairs.record['pairs']['count']:,}"
         facts["store of the pairs"] = Path(pairs.record["store"]["path"]).name
-    versions = {one.record.get("version", "?") for one in (*inputs.personalised, *inputs.pairs, *inputs.ijbc)}
+    versions = {record.get("version", "?") for _, record in inputs.results}
     facts["measured with"] = "fedfr-edge " + ", ".join(sorted(map(str, versions)))
     return list(facts.items())

@@ -31,13 +31,16 @@ NAMES = {
 }
 """What the paper's tables call the methods."""
 
+CLIENTS, PEOPLE = "clients", "people of a client"
+"""What studies may differ in to become points of one figure."""
+
 PERSONAL = "personal"
 """A column that is [Θ_l, Π_l] where a method has a branch, else Θ_l, else Θ_g."""
 
 
 def paper_tables(scores: Scores) -> list[GroupedTable]:
     """Those of the three tables of which two methods or more (for Table 3: FedFR itself) are there."""
-    tables = []
+    tables: list[GroupedTable] = []
     rows = [row for row in TABLE_1 if row in scores.rows]
     if len(rows) > 1:
         columns = [
@@ -61,15 +64,19 @@ def paper_tables(scores: Scores) -> list[GroupedTable]:
     spaces = [space for space in (GENERIC, *SPACES) if _known(scores, ["fedfr"], space)]
     if len(spaces) > 1:
         tables.append(_embeddings(scores, spaces))
-    return tables
+    # Without a measure that all rows support there is nothing to put side by side.
+    return [table for table in tables if table.groups and len(table.table.header) > 1]
 
 
-def sweeps(scores: Scores, client_counts: Sequence[tuple[int, Scores]] = ()) -> tuple[list[Sweep], list[str]]:
+def sweeps(
+    scores: Scores, sizes: Sequence[tuple[int, Scores]] = (), unit: str = ""
+) -> tuple[list[Sweep], list[str]]:
     """Figures over what was swept, and what cannot be drawn.
 
     Args:
         scores: of a study; its rows are named ``method,setting=value`` where something was swept.
-        client_counts: (number of clients, figures) of several studies.
+        sizes: (size, figures) of several studies.
+        unit: what the sizes count: :data:`CLIENTS` or :data:`PEOPLE`.
     """
     found, left_out = [], []
     varied: dict[str, dict[str, list[tuple[float, Scores, str]]]] = {}
@@ -81,16 +88,16 @@ def sweeps(scores: Scores, client_counts: Sequence[tuple[int, Scores]] = ()) -> 
         try:
             value = float(text)
         except ValueError:
-            left_out.append(f"{row}: no number, so it stands in the tables only and in no figure")
+            left_out.append(f"{row}: no number, so it stands in the tables only and in no figure.")
             continue
         varied.setdefault(setting, {}).setdefault(method, []).append((value, scores, row))
     for setting, methods in varied.items():
         layout = " (layout of the paper's Figure 3)" if setting == "mining_threshold" else ""
         name = "t_HN (mining_threshold)" if setting == "mining_threshold" else setting
         found.append(_sweep(f"sweep-{setting}", name, methods, layout))
-    if len(client_counts) > 1:
+    if len(sizes) > 1:
         methods = {}
-        for count, one in sorted(client_counts, key=lambda entry: entry[0]):
+        for count, one in sorted(sizes, key=lambda entry: entry[0]):
             for row in one.rows:
                 methods.setdefault(row, []).append((float(count), one, row))
         methods = {row: points for row, points in methods.items() if len(points) > 1}
@@ -103,11 +110,12 @@ def sweeps(scores: Scores, client_counts: Sequence[tuple[int, Scores]] = ()) -> 
         chosen = (first + [row for row in methods if row not in first])[:6]
         if len(methods) > len(chosen):
             left_out.append(
-                f"{len(methods) - len(chosen)} methods that the figure over clients has no room for"
+                f"{len(methods) - len(chosen)} methods that the figure over {unit} has no room for."
             )
         if chosen:
-            layout = " (layout of the paper's Figure 4)"
-            found.append(_sweep("sweep-clients", "clients", {row: methods[row] for row in chosen}, layout))
+            layout = " (layout of the paper's Figure 4)" if unit == PEOPLE else ""
+            name = f"sweep-{unit.replace(' ', '-')}"
+            found.append(_sweep(name, unit, {row: methods[row] for row in chosen}, layout))
     return [one for one in found if one.panels], left_out
 
 
@@ -152,7 +160,8 @@ def _point(
 
 
 def _embeddings(scores: Scores, spaces: Sequence[str]) -> GroupedTable:
-    searches, rates = [], []
+    searches: list[str] = []
+    rates: list[str] = []
     for kind, into in (("TAR@FAR", rates), ("TPIR@FPIR", searches), (RANK_ONE, searches)):
         shared = [set(supported(scores, ["fedfr"], space, kind)) for space in spaces]
         into += sorted(set.intersection(*shared), key=rate_of, reverse=True)
@@ -166,7 +175,8 @@ def _embeddings(scores: Scores, spaces: Sequence[str]) -> GroupedTable:
         body,
         _notes(scores),
     )
-    return GroupedTable(table, (("1:1", len(rates)), ("1:N", len(searches))))
+    groups = (("1:1", len(rates)), ("1:N", len(searches)))
+    return GroupedTable(table, tuple(group for group in groups if group[1]))
 
 
 def _columns(scores: Scores, rows: Sequence[str], column: str, kinds: Iterable[str]) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fedfr_edge.errors import ConfigError, DataError
-from fedfr_edge.evaluation.metrics import Interval, Rate
-from fedfr_edge.evaluation.outcome import PLOT_FPIRS, ClientResult, HardPairs, PersonalisedResult, Replicates
+from fedfr_edge.evaluation.outcome import PersonalisedResult
 from fedfr_edge.evaluation.pairs import PairsResult
 from fedfr_edge.train.config import METHODS
 
 from ..study.plan import PRETRAINED
+from .stored import stored_rate, stored_result
 
 PERSONALISED, PAIRS, IJBC = "personalised.json", "pairs.json", "ijbc.json"
 STUDY, RUN, REPRODUCTION = "study.json", "federation.json", "reproduce-*.json"
@@ -105,6 +104,13 @@ class Inputs:
     ijbc: list[Ijbc] = field(default_factory=list)
     studies: list[Study] = field(default_factory=list)
 
+    @property
+    def results(self) -> list[tuple[Path, dict[str, Any]]]:
+        """Folder and record of everything but studies."""
+        found = [(one.folder, one.record) for one in self.personalised]
+        found += [(one.folder, one.record) for one in self.pairs]
+        return found + [(one.folder, one.record) for one in self.ijbc]
+
     def to_list(self) -> list[dict[str, Any]]:
         """What was read, JSON-able: the figures of a page must lead back to their files."""
         found = [
@@ -156,8 +162,8 @@ def _read_folder(folder: Path, inputs: Inputs) -> None:
         return
     targets = sorted(folder.glob(REPRODUCTION))
     if targets:
-        found = tuple(Reproduction(file, _json(file, "target", "parts", "seeds")) for file in targets)
-        inputs.studies.append(Study(folder, _collected(folder, found), found))
+        reproductions = tuple(Reproduction(file, _json(file, "target", "parts", "seeds")) for file in targets)
+        inputs.studies.append(Study(folder, _collected(folder, reproductions), reproductions))
         return
     if (folder / RUN).is_file() and not (folder / PERSONALISED).is_file():
         if not (folder / "evaluation" / PERSONALISED).is_file():
@@ -219,7 +225,7 @@ def read_personalised(folder: Path) -> Personalised:
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        results = [_result(result, arrays) for result in record["results"]]
+        results = [stored_result(result, arrays) for result in record["results"]]
         if not results or not all(result.clients for result in results):
             raise ValueError("no results in it")
     except (OSError, ValueError, KeyError, TypeError, IndexError, BadZipFile, EOFError) as error:
@@ -229,91 +235,6 @@ def read_personalised(folder: Path) -> Personalised:
         ) from error
     run = _run_behind(folder)
     return Personalised(folder, record, results, run, _settings(run) if run is not None else {})
-
-
-@dataclass(frozen=True)
-class StoredResult(PersonalisedResult):
-    """A result from its files, with the bands that were written: they cannot be had from what files keep.
-
-    Attributes:
-        kept_tar_band: float64 (2, 141); None where there are no intervals.
-        kept_tpir_band: float64 (2, 81), likewise.
-    """
-
-    kept_tar_band: Any = None
-    kept_tpir_band: Any = None
-
-    @property
-    def tar_band(self) -> Any:
-        """See :class:`PersonalisedResult`."""
-        return self.kept_tar_band
-
-    @property
-    def tpir_band(self) -> Any:
-        """See :class:`PersonalisedResult`."""
-        return self.kept_tpir_band
-
-
-_NO_PAIRS = HardPairs(
-    np.empty((0, 2), np.int64), np.empty(0, np.float32), np.empty((0, 2), np.int64), np.empty(0, np.float32)
-)
-"""Files name hard pairs by their images; see :mod:`.faces`."""
-
-
-def _result(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> PersonalisedResult:
-    prefix = f"{record['reading']}/{record['name']}"
-    rows = {name: row for row, name in enumerate(arrays[f"{prefix}/clients"].tolist())}
-    # Written by earlier versions without it.
-    unknown = np.full((len(rows), len(PLOT_FPIRS)), np.nan)
-    tpir = arrays.get(f"{prefix}/tpir", unknown)
-    clients = tuple(
-        ClientResult(
-            client=client["client"],
-            verification=tuple(map(_rate, client["verification"])),
-            identification=tuple(map(_rate, client["identification"])),
-            rank_one=_number(client["rank_one"]),
-            gallery=client["gallery"],
-            tar_curve=arrays[f"{prefix}/tar"][rows[client["client"]]],
-            mated_histogram=arrays[f"{prefix}/mated_histogram"][rows[client["client"]]],
-            non_mated_histogram=arrays[f"{prefix}/non_mated_histogram"][rows[client["client"]]],
-            tpir_curve=tpir[rows[client["client"]]],
-            hardest=_NO_PAIRS,
-            people=client.get("people", client["gallery"]),
-            rank_one_interval=_interval(client.get("rank_one_interval")),
-            replicates=_replicates(arrays, prefix, rows[client["client"]]),
-        )
-        for client in record["clients"]
-    )
-    bands = (arrays.get(f"{prefix}/mean_tar_band"), arrays.get(f"{prefix}/mean_tpir_band"))
-    return StoredResult(record["name"], record["reading"], clients, *bands)
-
-
-def _replicates(arrays: Mapping[str, Any], prefix: str, row: int) -> Replicates | None:
-    """One client's, as far as files keep them: without the curves', whose bands are kept instead."""
-    found = [arrays.get(f"{prefix}/{name}_replicates") for name in ("tar", "tpir", "rank_one")]
-    if any(one is None for one in found):
-        return None
-    tar, tpir, rank_one = (one[row] for one in found if one is not None)
-    none = np.empty((len(rank_one), 0))
-    return Replicates(tar, tpir, rank_one, none, none)
-
-
-def _interval(record: Mapping[str, Any] | None) -> Interval | None:
-    return None if record is None else Interval(record["low"], record["high"], record["method"])
-
-
-def _rate(record: Mapping[str, Any]) -> Rate:
-    threshold = record["threshold"]
-    return Rate(
-        value=_number(record["value"]),
-        trials=record["trials"],
-        threshold=-math.inf if threshold is None else threshold,
-        far_target=record["far_target"],
-        false_accepts=record["false_accepts"],
-        non_mated=record["non_mated"],
-        interval=_interval(record.get("interval")),
-        far_interval=_interval(record.get("far_interval")),
-    )
 
 
 def _read_pairs(folder: Path) -> Pairs:
@@ -326,7 +247,7 @@ def _read_pairs(folder: Path) -> Pairs:
                 thresholds=tuple(result["thresholds"]),
                 best_accuracy=result["best_accuracy"],
                 best_threshold=result["best_threshold"],
-                rates=tuple(map(_rate, result["rates"])),
+                rates=tuple(map(stored_rate, result["rates"])),
                 auc=result["auc"],
                 eer=result["eer"],
                 # The file keeps the number of the scores, not the scores.
@@ -374,7 +295,3 @@ def _json(path: Path, *needed: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read {path} ({error!r}); restore the file or evaluate again") from error
     return record
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

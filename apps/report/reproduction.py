@@ -53,6 +53,8 @@ def reproduced(
             raise DataError(
                 f"cannot read {one.file} ({error!r}); run fedfr reproduce again, it keeps what is done"
             ) from error
+    if not any(one.record["published"] for one in found):
+        left_out.append("The paper's own figures: fedfr reproduce was given none (--published).")
     unknown = sum(not math.isfinite(one.interval[0]) for one in differences)
     if unknown:
         left_out.append(f"{unknown} differences between methods: one seed gives them no interval.")
@@ -97,7 +99,7 @@ def _table(record: Mapping[str, Any]) -> GroupedTable | None:
         )
     ]
     sources = dict.fromkeys(figure["source"] for figure in record["published"])
-    notes.append(f"Paper: {'; '.join(sources)}." if sources else "The paper's own figures were not given.")
+    notes += [f"Paper: {'; '.join(sources)}."] if sources else []
     if any("†" in text for row in body for text in row):
         notes.append(FOOTNOTE)
     kinds = [_kind(heading) for heading in headings] + [("paper", name) for name in theirs]
@@ -109,8 +111,9 @@ def _table(record: Mapping[str, Any]) -> GroupedTable | None:
             groups.append((kind, 1))
     title = TARGETS[record["target"]].title if record["target"] in TARGETS else record["target"]
     header = ("", *(name for _, name in kinds))
+    swept = len({part["x"] for part in record["parts"]}) > 1
     return GroupedTable(
-        Table(f"{title} (scale {record['scale']})", header, body, tuple(notes)), tuple(groups)
+        Table(f"{title} (scale {record['scale']})", header, body, tuple(notes)), tuple(groups), folded=swept
     )
 
 
@@ -158,7 +161,8 @@ def _sweep(record: Mapping[str, Any]) -> Sweep | None:
     ]
     setting = SETTINGS.get(record["target"], record["target"])
     caption = (
-        f"{record['target'].capitalize()}, scale {record['scale']}; bars: 95 % intervals over the seeds."
+        f"{record['target'].capitalize().replace('re', 're ')}, scale {record['scale']}; bars: 95 % "
+        "intervals over the seeds."
     )
     if weak:
         caption += f" {weak} points with fewer than ten false accepts are not drawn."

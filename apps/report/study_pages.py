@@ -19,7 +19,7 @@ from ..study.scores import PAIRS_ACCURACY, UNSEEN, Scores
 from .gather import common_rates, pairs_results, too_many, unsupported
 from .ijbc import ijbc_tables
 from .names import labels_of
-from .paper import PERSONAL, paper_tables, rate_of, supported, sweeps
+from .paper import CLIENTS, PEOPLE, PERSONAL, paper_tables, rate_of, supported, sweeps
 from .read import PERSONALISED, Inputs, Study, read_personalised
 from .reproduction import reproduced
 
@@ -34,7 +34,7 @@ CONTRAST = ("fedavg", "fedfr")
 
 
 def gather_study(inputs: Inputs, title: str | None, store: FaceStore | None = None) -> ReportData:
-    """The page of a study, or of several that differ in their number of clients.
+    """The page of a study, or of several that differ in their number of clients, or of people of a client.
 
     Raises:
         ConfigError: single results beside a study, or studies that cannot stand side by side.
@@ -50,33 +50,29 @@ def gather_study(inputs: Inputs, title: str | None, store: FaceStore | None = No
     first = inputs.studies[0]
     found = [_scores(study) for study in inputs.studies]
     left_out: list[str] = []
-    counts = [_client_count(study) for study in inputs.studies]
-    if len(set(counts)) < len(counts):
-        raise ConfigError(
-            f"{first.folder} and {inputs.studies[1].folder} are studies of as many clients each; several "
-            "studies share a page only as points over the number of clients: report them apart"
-        )
+    sizes, unit = _sizes(inputs.studies)
     if len(found) > 1:
-        left_out.append(f"{len(found) - 1} further studies, but for the figure over the number of clients.")
+        left_out.append(f"{len(found) - 1} further studies, but for the figure over {unit}.")
     scores = found[0]
     results = _results(first, scores, left_out)
     failures = first.record.get("failures") or []
     left_out += [f"{one['row']}, seed {one['seed']} failed: {one['error']}" for one in failures]
     if first.reproductions:
         paper, swept, differences, more = reproduced(first.reproductions)
+        differences = [*_headline_differences(scores), *differences]
     else:
         paper = paper_tables(scores)
-        swept, more = sweeps(scores, list(zip(counts, found, strict=True)))
+        swept, more = sweeps(scores, list(zip(sizes, found, strict=True)), unit)
         differences, lost = _differences(scores, compare(scores))
         more += lost
     left_out += more
     return ReportData(
         title=title or f"{'Reproduction' if first.reproductions else 'Study'} {first.folder.resolve().name}",
         intro=(
-            "Every method with the same seeds, each seed with its own start; a method's personal model is "
-            "[Θ_l, Π_l] where it has a branch, else Θ_l, else Θ_g."
+            "Every method with the same seeds, each seed with its own start. Personal: [Θ_l, Π_l] where "
+            "a method has a branch, else Θ_l, else Θ_g. The clients of all seeds are counted as clients."
         ),
-        facts=_facts(first, counts[0]),
+        facts=_facts(first, _size(first)[0]),
         results=results,
         curves=_curves(results, left_out),
         headline_pair=CONTRAST,
@@ -101,10 +97,28 @@ def _scores(study: Study) -> Scores:
         ) from error
 
 
-def _client_count(study: Study) -> int:
+def _sizes(studies: Sequence[Study]) -> tuple[list[int], str]:
+    """What tells the studies apart: their number of clients, or of people of a client.
+
+    Raises:
+        ConfigError: neither does.
+    """
+    sizes = [_size(study) for study in studies]
+    for place, unit in enumerate((CLIENTS, PEOPLE)):
+        counts = [size[place] for size in sizes]
+        if len(set(counts)) == len(counts):
+            return counts, unit
+    raise ConfigError(
+        f"{studies[0].folder} and {studies[1].folder} are studies of as many clients and people each; "
+        "several studies share a page only as points over one of these numbers: report them apart"
+    )
+
+
+def _size(study: Study) -> tuple[int, int]:
+    """Number of clients, and of the people of the first one."""
     for one in study.record["runs"]:
         for result in one["personalised"]:
-            return len(result["clients"])
+            return len(result["clients"]), int(result["clients"][0]["gallery"])
     raise DataError(f"{study.folder} has no finished part; run fedfr study again, it goes on")
 
 
@@ -159,11 +173,23 @@ def _differences(scores: Scores, outcomes: Sequence[Outcome]) -> tuple[list[Cont
         *sorted(supported(scores, scores.rows, UNSEEN, "TAR@FAR"), key=rate_of)[:1],
         PAIRS_ACCURACY,
     }
-    own = Ordering(" < ".join(CONTRAST), *map(personal, CONTRAST), source="Table 1")
-    shown = [one for one in (*compare(scores, (own,)), *outcomes) if one.measure in measures]
+    shown = [one for one in outcomes if one.measure in measures]
     rest = sum(one.measure not in measures for one in outcomes)
     more = [f"{rest} differences in other measures; study.md and report.json have them."] if rest else []
-    return [_difference(one) for one in shown if len(one.differences) > 1], more
+    differences = [_difference(one) for one in shown if len(one.differences) > 1]
+    return [*_headline_differences(scores), *differences], more
+
+
+def _headline_differences(scores: Scores) -> list[Contrast]:
+    """Of the two methods in the sentence at the top."""
+    own = Ordering(" < ".join(CONTRAST), personal(CONTRAST[0]), personal(CONTRAST[1]), source="Table 1")
+    sound = {
+        measure
+        for kind in ("TAR@FAR", "TPIR@FPIR")
+        for measure in sorted(supported(scores, scores.rows, PERSONAL, kind), key=rate_of)[:1]
+    }
+    found = [one for one in compare(scores, (own,)) if one.measure in sound and len(one.differences) > 1]
+    return [_difference(one) for one in found]
 
 
 def _difference(outcome: Outcome) -> Contrast:

@@ -75,7 +75,7 @@ def plan(config: ReproduceConfig, settings: Settings) -> Plan:
     costs: dict[str, Cost] = {"pre-training": pretraining_cost(pretrain, sizes, network)}
     for people in shown.grid_people if target.name == "figure4" else (None,):
         for name, train in trains.items():
-            label, of_row = name, sizes
+            label, of_row = name.replace("fedfr,mining_threshold=", "fedfr, t_HN "), sizes
             if people is not None:
                 label = f"{name}, {people} each"
                 of_row = dataclasses.replace(sizes, clients=shown.grid_clients, people=people)

@@ -181,7 +181,7 @@ class WeightedTrials:
         fits = counts.sum(axis=0).max(initial=0) * weights.max(initial=0) < 2**24
         kind = np.float32 if fits else np.float64
         sums = weights.astype(kind) @ counts.astype(kind)
-        return each * np.einsum("rs,rs->r", sums, others)
+        return np.asarray(each * np.einsum("rs,rs->r", sums, others))
 
 
 def _ranges(count: int, exact: int) -> npt.NDArray[np.int64]:

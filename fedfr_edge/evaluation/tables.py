@@ -84,7 +84,8 @@ def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
     if known:
         notes.append(
             f"95 %: of the mean over these clients, from {_draws(known[0]):,} draws of the "
-            f"{known[0].people:,} people within their clients (not of pairs or images), thresholds sought anew; by the rule of three (3 in so many people) where no error was seen."
+            f"{known[0].people:,} people within their clients (not of pairs or images), "
+            "thresholds sought anew; by the rule of three (3 in so many people) where no error was seen."
         )
     rates = [rate for result in results for rate in (*result.verification, *result.identification)]
     if any(not rate.supported for rate in rates):
@@ -96,8 +97,8 @@ def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
 
 def client_table(result: PersonalisedResult) -> Table:
     """Every client of one model: rates with trials, false accepts and thresholds."""
-    header = ("client", "rate", "%", "95 %")
-    header += ("mated trials", "non-mated", "false accepts", "threshold", "FAR 95 %")
+    header = ["client", "rate", "%", "95 %"]
+    header += ["mated trials", "non-mated", "false accepts", "threshold", "FAR 95 %"]
     rows = []
     for client in result.clients:
         for kind, rates in (("TAR@FAR", client.verification), ("TPIR@FPIR", client.identification)):
@@ -126,7 +127,7 @@ def client_table(result: PersonalisedResult) -> Table:
                 f"{len(few)} of {len(result.clients)} clients have fewer than {FEW_PEOPLE} people: their own "
                 "intervals are too narrow; that of the mean rests on all clients' people."
             )
-    return Table(f"{result.name}, {result.reading} reading, by client", header, tuple(rows), tuple(notes))
+    return Table(f"{result.name}, {result.reading} reading, by client", tuple(header), tuple(rows), tuple(notes))
 
 
 def pairs_table(results: Sequence[PairsResult]) -> Table:

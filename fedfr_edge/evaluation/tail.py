@@ -16,8 +16,14 @@ from fedfr_edge.types import Scores
 KEEP_AT_LEAST = 4_000_000
 """Scores kept exactly in any case (32 MB with their places), so that small sets are exact everywhere."""
 
-SAMPLE = 2_000_000
+SAMPLE = 1_000_000
 """About so many scores are sampled where not all are kept; the body of a histogram rests on them."""
+
+SORTED = 1_000_000
+"""So many of the largest are sorted; a rank further down is sought by itself, and curves take every
+eighth score there: to sort all of them would cost a tenth of the matrix product."""
+
+_THINNED = 8
 
 Places = npt.NDArray[np.integer[Any]]
 
@@ -71,7 +77,7 @@ class ScoreTail:
         self._sample: list[Scores] = []
         self._sample_places: list[Places] = []
         self._pending = 0
-        self._rising: Scores | None = None
+        self._rising: tuple[Scores, Scores] | None = None
 
     @classmethod
     def for_rates(
@@ -123,8 +129,8 @@ class ScoreTail:
             sampled = sampled[kept_sample]
 
         def places(index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-            down, along = np.divmod(index, columns)
-            return (row + down) * width + (column + along)
+            # Place (row + r) · width + column + c from r · columns + c: one division is half of np.divmod.
+            return index + (index // columns) * (width - columns) + (row * width + column)
 
         self._take(found, places(found.index), places(sampled), made)
 
@@ -149,10 +155,11 @@ class ScoreTail:
         """The ``most`` (default: ``keep``) largest scores, falling, and their places."""
         scores, places = self._joined()
         most = min(self.keep if most is None else most, scores.size)
-        if most < scores.size:
-            picked = np.argpartition(scores, scores.size - most)[scores.size - most :]
+        if 0 < most < scores.size:
+            above = np.float32(self.above_rank(most - 1)[0])  # just above the last one wanted
+            picked = np.flatnonzero(scores >= np.nextafter(above, np.float32(-np.inf)))
             scores, places = scores[picked], places[picked]
-        order = np.lexsort((places, -scores))
+        order = np.lexsort((places, -scores))[:most]
         return scores[order], places[order]
 
     def entries(self) -> Entries:
@@ -160,7 +167,7 @@ class ScoreTail:
         scores, places = self._joined()
         order = np.argsort(scores)[::-1]  # in what order equal ones come makes no difference
         scores, places = scores[order], places[order]
-        below, below_places = self._below(scores[-1:])
+        below, below_places = self._below(scores[-1] if scores.size else np.float32(0.0))
         order = np.argsort(below)[::-1]
         each = (self.count - scores.size) / below.size if below.size else 1.0
         return Entries(
@@ -185,42 +192,70 @@ class ScoreTail:
 
     def above_rank(self, rank: int) -> tuple[float, int]:
         """The lowest threshold that rejects the largest score but ``rank``, and how many pass it."""
-        rising = self._sorted()
-        if rank >= rising.size:
-            raise ValueError(f"the largest score but {rank} was dropped, only {rising.size} were kept")
-        limit = rising[rising.size - 1 - rank]
-        passing = rising.size - int(np.searchsorted(rising, limit, side="right"))
+        if rank >= self._pending:
+            raise ValueError(f"the largest score but {rank} was dropped, only {self._pending} were kept")
+        top, rest = self._sorted()
+        if rank < top.size:
+            limit = top[top.size - 1 - rank]
+        else:
+            place = self._pending - 1 - rank
+            rest.partition(place)  # in place: in what order they are makes no difference
+            limit = rest[place]
+        passing = top.size - int(np.searchsorted(top, limit, side="right"))
+        if passing == top.size:
+            passing += int(np.count_nonzero(rest > limit))
         return just_above(limit), passing
 
     def plot_thresholds(self, fars: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """As :meth:`threshold` for each of ``fars``, from the sample where exact scores were dropped."""
-        rising = self._sorted()
-        below = np.sort(self._below(rising[:1])[0])
-        each = (self.count - rising.size) / below.size if below.size else math.inf
+        """As :meth:`threshold` for each of ``fars``, from a sample below the :data:`SORTED` largest."""
+        top, _ = self._sorted()
+        thin, body, each = self._thinned()
         found = np.empty(len(fars))
         for i, far in enumerate(fars):
             k = allowed_false_accepts(self.count, float(far))
-            if k < rising.size or k == self.count:
-                found[i] = self.threshold(float(far))[0]
+            if k == self.count:
+                found[i] = -math.inf
+            elif k < top.size:
+                found[i] = self.above_rank(k)[0]
+            elif k < self._pending:
+                step = min((k - top.size) // _THINNED, thin.size - 1)
+                found[i] = just_above(thin[thin.size - 1 - step])
             else:
-                step = min(int((k - rising.size) / each), below.size - 1)
-                found[i] = just_above(below[below.size - 1 - step])
+                step = min(int((k - self._pending) / each), body.size - 1)
+                found[i] = just_above(body[body.size - 1 - step])
         return found
 
     def histogram(self, bins: int) -> npt.NDArray[np.int64]:
         """Counts in ``bins`` equal bins over [-1, 1], int64: exact at the top, below it by the sample."""
-        rising = self._sorted()
-        below = self._below(rising[:1])[0]
-        each = (self.count - rising.size) / below.size if below.size else 0.0
-        return bin_counts(rising, bins) + np.rint(each * bin_counts(below, bins)).astype(np.int64)
+        top, rest = self._sorted()
+        thin, body, each = self._thinned()
+        counts = np.zeros(bins)
+        for scores, share in ((top, 1.0), (thin, rest.size / max(thin.size, 1)), (body, each)):
+            # Edges as bin_counts has them; the scores are sorted, so that a few looks are enough.
+            edges = np.linspace(-1, 1, bins + 1)[1:-1].astype(np.float32)
+            cuts = np.concatenate([[0], np.searchsorted(scores, edges, side="left"), [scores.size]])
+            counts += share * np.diff(cuts)
+        return np.rint(counts).astype(np.int64)
 
-    def _sorted(self) -> Scores:
-        """Every score above the floor, rising: at least the ``keep`` largest."""
+    def _sorted(self) -> tuple[Scores, Scores]:
+        """The :data:`SORTED` largest scores, rising, and the other ones that were kept, in no order."""
         if self._rising is None:
-            self._rising = np.sort(self._joined()[0])
+            scores = self._joined()[0]
+            cut = max(scores.size - SORTED, 0)
+            if cut:
+                scores = np.partition(scores, cut)
+            self._rising = np.sort(scores[cut:]), scores[:cut]
         return self._rising
 
-    def _below(self, lowest: Scores) -> tuple[Scores, Places]:
+    def _thinned(self) -> tuple[Scores, Scores, float]:
+        """Every eighth of those others, rising; the sample of what was not kept, and what one stands for."""
+        top, rest = self._sorted()
+        lowest = rest.min() if rest.size else top[0] if top.size else np.float32(0.0)
+        body = np.sort(self._below(lowest)[0])
+        each = (self.count - self._pending) / body.size if body.size else 0.0
+        return np.sort(rest[::_THINNED]), body, each
+
+    def _below(self, lowest: np.float32) -> tuple[Scores, Places]:
         """The sampled scores that stand for those which were not kept, and their places."""
         if not self.every or self.count <= self._pending:
             return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=self._type)

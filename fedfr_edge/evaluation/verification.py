@@ -15,7 +15,7 @@ from fedfr_edge.evaluation.products import TILE, HostProducts, Products
 from fedfr_edge.evaluation.tail import ScoreTail
 from fedfr_edge.types import Embeddings, Labels, Scores
 
-SAMPLED_ROWS = 1500
+SAMPLED_ROWS = 800
 """Rows of either side that are compared first, to guess which scores will be among the largest."""
 
 

@@ -26,9 +26,9 @@ import torch
 
 from fedfr_edge import atomic
 from fedfr_edge.errors import CheckpointError, ConfigError, PrivateStateError
+from fedfr_edge.file_lock import FileLock
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import PersonalModel, tensors_sha256
-from fedfr_edge.train.file_lock import FileLock
 from fedfr_edge.train.private import PrivateState
 
 KEEP = 3

@@ -23,9 +23,9 @@ from typing import Any
 from fedfr_edge import atomic
 from fedfr_edge.config import as_dict
 from fedfr_edge.errors import CheckpointError, ConfigError, FederationError
+from fedfr_edge.file_lock import FileLock
 from fedfr_edge.train.checkpoint import GlobalModel, load_global, save_global, tensors_sha256
 from fedfr_edge.train.config import TrainConfig
-from fedfr_edge.train.file_lock import FileLock
 
 _FORMAT = 1
 _NAME = re.compile(r"round_(\d{4,})\.safetensors")

@@ -21,8 +21,9 @@ from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.types import Progress, no_progress
 
 if TYPE_CHECKING:
-    from fedfr_edge.federation.rounds import Report, Terms
+    from fedfr_edge.federation.report import Report
     from fedfr_edge.federation.run_folder import RunFolder
+    from fedfr_edge.federation.terms import Terms
     from fedfr_edge.train.checkpoint import GlobalModel
 
 SECTION = "train"
@@ -95,7 +96,7 @@ def job_from_run_config(context: Context) -> Job:
     Raises:
         ConfigError: a key is missing or of the wrong type, or the TOML file has a fault.
     """
-    from fedfr_edge.federation.rounds import Terms
+    from fedfr_edge.federation.terms import Terms
 
     values = dict(context.run_config)
     types = {

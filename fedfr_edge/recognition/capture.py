@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NOT_ALIGNABLE = "not_alignable"
     UNREADABLE = "unreadable"
     LOCKED = "locked"
+    OTHER_FACTOR = "other_factor"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@
      "preprocessing": "...", "outputs": ["embedding", "backbone_embedding"],
      "thresholds": {"1e-3": {"threshold": 0.41, "non_mated": 990000, "false_accepts": 990,
                              "source": "public identities of split ..."}},
-     "training_data_licence": "...", "weights_sha256": "...", "versions": {"fedfr-edge": "..."}}
+     "training_data_licence": "...", "weights_sha256": "...", "versions": {"fedfr-edge": "..."},
+     "precision": "fp32"}
 
 Keys that this version does not know are ignored, so that a later writer can add some; a reader
 that would misread a file must be stopped by a new ``format``.
@@ -19,7 +20,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fedfr_edge.errors import ForeignModelError
 
@@ -43,6 +44,9 @@ DEFAULT_FAR = 1e-3
 
 MIN_FALSE_ACCEPTS = 10
 """A rate that rests on fewer false accepts than this is marked as unsupported."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""What a graph computes in; inputs are uint8 and outputs float32 with each of them."""
 
 _OUTPUTS = {"generic": (EMBEDDING,), "personal": (EMBEDDING, BACKBONE_EMBEDDING)}
 
@@ -87,6 +91,7 @@ class Manifest:
         training_data_licence: terms of the faces it learned from.
         weights_sha256: see :func:`fedfr_edge.recognition.encoder.weights_sha256`.
         versions: of the packages that made the file.
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``: of the weights and the features inside.
     """
 
     kind: Literal["generic", "personal"]
@@ -100,6 +105,7 @@ class Manifest:
     thresholds: tuple[Threshold, ...] = ()
     training_data_licence: str = "unknown"
     versions: Mapping[str, str] = field(default_factory=dict)
+    precision: Precision = "fp32"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -140,6 +146,7 @@ class Manifest:
             "training_data_licence": self.training_data_licence,
             "weights_sha256": self.weights_sha256,
             "versions": dict(self.versions),
+            "precision": self.precision,
         }
         if self.client is not None:
             values["client"] = self.client
@@ -190,6 +197,9 @@ def _parse(values: Any) -> Manifest:
     thresholds = _need(values, "thresholds", dict)
     records = [_parse_threshold(key, value) for key, value in thresholds.items()]
     versions = _need(values, "versions", dict)
+    precision = values.get("precision", "fp32")  # files from before there was a choice do not say
+    if precision not in get_args(Precision):
+        raise _wrong("precision", precision, "fp32, fp16 or int8")
     return Manifest(
         kind=kind,
         name=_need(values, "name", str, bool, "a name"),
@@ -202,6 +212,7 @@ def _parse(values: Any) -> Manifest:
         thresholds=tuple(sorted(records, key=lambda record: -record.far)),
         training_data_licence=_need(values, "training_data_licence", str),
         versions={str(key): str(value) for key, value in versions.items()},
+        precision=precision,
     )
 
 

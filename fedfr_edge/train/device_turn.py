@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fedfr_edge import atomic
 from fedfr_edge.errors import TrainingError
-from fedfr_edge.train.file_lock import FileLock
+from fedfr_edge.file_lock import FileLock
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def test_every_step_leaves_what_it_says(
         json.loads((tmp_path / "q" / folder / "personalised.json").read_text())
         for folder in ("evaluation", "evaluation-exported")
     )
-    assert len(torch_result["results"]) == len(onnx_result["results"]) == 6
+    assert len(torch_result["results"]) == len(onnx_result["results"]) == 9
 
     # Again, as after an interruption: nothing is trained anew, and nothing breaks.
     model = (tmp_path / "q" / "run" / "checkpoints" / "round_0002.safetensors").read_bytes()

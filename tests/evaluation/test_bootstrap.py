@@ -67,7 +67,7 @@ def drawn_rates(reading: str, of: ClientEmbeddings, own: np.ndarray, theirs: np.
         non_mated += (of.local[of.local_labels == k] @ faces.T).ravel().tolist()
     tar = [metrics.tar_at_far(np.float32(mated), np.float32(non_mated), far).value for far in FARS]
 
-    # 1:N: the whole gallery stays; a stranger's probe counts once for each copy of its best template's person.
+    # 1:N: the whole gallery stays; a stranger's probe counts for each copy of its best template's person.
     sums = np.stack(
         [of.gallery[of.gallery_labels == k].astype(np.float64).mean(axis=0) for k in range(len(own))]
     )

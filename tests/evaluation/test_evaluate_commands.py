@@ -16,6 +16,7 @@ from fedfr_edge.apps.models_for_evaluation import Backend, TorchSpaces, open_per
 from fedfr_edge.cli import main
 from fedfr_edge.config import resolve
 from fedfr_edge.evaluation.bootstrap import Resampling
+from fedfr_edge.evaluation.compare import compare_files
 from fedfr_edge.evaluation.outcome import READINGS
 from fedfr_edge.evaluation.personalised import ClientRows, evaluate_personalised
 from fedfr_edge.export.write import export_generic, export_personal
@@ -137,6 +138,42 @@ def test_what_is_written(small: SmallRun, tmp_path: Path) -> None:
 
     again = resolve(EvaluatePersonalisedConfig, SECTION, out / "personalised.toml")
     assert (again.run, again.fars, again.fpirs) == (small.run, (0.1,), (0.2,))
+    intervals = record["intervals"]
+    assert (intervals["replicates"], intervals["seed"], len(intervals["pairing"])) == (200, 0, 64)
+    names = set(small.store.names)
+    for result in record["results"]:
+        for client in result["clients"]:
+            rate = client["verification"][0]
+            assert rate["carried"] is True
+            assert rate["interval"]["low"] <= rate["value"] <= rate["interval"]["high"]
+            assert rate["far_interval"]["low"] <= rate["false_accepts"] / rate["non_mated"]
+            assert client["rank_one_interval"] is not None
+            assert {name for pair in client["hardest"]["false_accepts"] for name in pair["names"]} <= names
+            # Three people: three pairs of two own ones (not in the paper's reading), nine with strangers.
+            assert len(client["hardest"]["false_accepts"]) == (9 if result["reading"] == "paper" else 12)
+            assert len(client["hardest"]["false_rejects"]) == 3
+    assert [(c["reading"], c["first"], c["second"]) for c in record["comparisons"][:3]] == [
+        ("standard", "Θ_g", "Θ_l"),
+        ("standard", "Θ_g", "[Θ_l, Π_l]"),
+        ("standard", "Θ_l", "[Θ_l, Π_l]"),
+    ]
+    with np.load(out / "curves.npz") as arrays:
+        assert arrays["standard/Θ_l/tar_replicates"].shape == (2, 200, 1)
+        assert arrays["standard/Θ_l/rank_one_replicates"].shape == (2, 200)
+        assert arrays["standard/Θ_l/mean_tar_band"].shape == (2, arrays["standard/Θ_g/fmr"].size)
+        assert arrays["standard/Θ_l/tpir"].shape == (2, arrays["standard/Θ_g/fpir"].size)
+    other = tmp_path / "other"
+    assert (
+        evaluate(small, other, "--run", small.run, "--round", "1", "--reading", "standard", "--fars", "0.1")
+        == 0
+    )
+    comparison = compare_files(out, other, "Θ_l", "Θ_l")
+    assert {one.measure for one in comparison.means} == {"TAR@FAR 1e-1", "rank 1"}  # what both have
+    assert evaluate(small, tmp_path / "none", "--run", small.run, "--intervals", "0") == 0
+    none = json.loads((tmp_path / "none" / "personalised.json").read_text())
+    assert none["intervals"]["pairing"] is None
+    assert none["comparisons"] == []
+    assert none["results"][0]["verification"][0]["interval"] is None
     assert "| Θ_l |" in (out / "personalised.md").read_text()
     assert ">Training</h2>" in (out / "report.html").read_text()  # from the run's metrics.jsonl
     assert (out / "figures" / "losses.svg").is_file()

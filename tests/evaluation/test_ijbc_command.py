@@ -167,20 +167,19 @@ def test_aligning_goes_on_where_it_stopped(
 ) -> None:
     faces = tmp_path / "faces"
     read: list[str] = []
-    original = landmarked.read_landmarked
+    original = landmarked.LandmarkedReader.read
+    stop_at: list[int] = [10]
 
-    def counted(image: landmarked.LandmarkedImage) -> object:
-        if len(read) == 10:
+    def counted(self: landmarked.LandmarkedReader, image: landmarked.LandmarkedImage) -> object:
+        if len(read) in stop_at:
             raise Interrupted
         read.append(image.name)
-        return original(image)
+        return original(self, image)
 
-    monkeypatch.setattr(landmarked, "read_landmarked", counted)
+    monkeypatch.setattr(landmarked.LandmarkedReader, "read", counted)
     with pytest.raises(Interrupted):
         evaluate(made, model, tmp_path / "out", "--faces", faces)
-    monkeypatch.setattr(
-        landmarked, "read_landmarked", lambda image: read.append(image.name) or original(image)
-    )
+    stop_at.clear()
     assert evaluate(made, model, tmp_path / "out", "--faces", faces) == 0
     assert read == made.names  # each once
     assert evaluate(made, model, tmp_path / "out", "--faces", faces) == 0

@@ -165,6 +165,32 @@ def test_bands_and_curves_are_read_back(evaluation: Path) -> None:
             np.testing.assert_array_equal(client.tpir_curve, arrays[f"{prefix}/tpir"][row])
 
 
+def test_results_of_earlier_versions_are_read(evaluation: Path, tmp_path: Path) -> None:
+    """Without intervals, TPIR curves, hard pairs and the split's digest; what is missing is said."""
+    old = tmp_path / "old"
+    shutil.copytree(evaluation, old)
+    record = json.loads((old / "personalised.json").read_text())
+    del record["intervals"], record["comparisons"], record["split"]["sha256"]
+    for result in record["results"]:
+        for mean in (*result["verification"], *result["identification"]):
+            del mean["interval"], mean["carried"]
+        for client in result["clients"]:
+            del client["hardest"], client["people"], client["rank_one_interval"]
+            for rate in (*client["verification"], *client["identification"]):
+                del rate["interval"], rate["far_interval"], rate["carried"]
+    (old / "personalised.json").write_text(json.dumps(record))
+    arrays = np.load(evaluation / "curves.npz")
+    kept = ("clients", "fmr", "tar", "mated_histogram", "non_mated_histogram", "histogram_edges")
+    np.savez(old / "curves.npz", **{key: arrays[key] for key in arrays.files if key.split("/")[-1] in kept})
+    assert report(tmp_path / "out", old, evaluation) == 0
+    words = page_of(tmp_path / "out").words
+    assert "old was written without intervals" in words
+    assert report(tmp_path / "alone", old) == 0
+    words = page_of(tmp_path / "alone").words
+    assert "No intervals by people" in words
+    assert "TPIR over FPIR: these results hold no such curves" in words
+
+
 def test_two_runs_side_by_side(small: SmallRun, evaluation: Path, tmp_path: Path) -> None:
     """The generic model of an earlier round beside the run: same people, other names, paired differences."""
     start = small.run / "checkpoints" / "round_0001.safetensors"
@@ -294,19 +320,25 @@ def test_a_study(evaluation: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "figures" / "sweep-mining_threshold.svg").is_file()
 
 
-def test_studies_of_other_sizes_become_points_of_a_figure(evaluation: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["clients", "people of a client"])
+def test_studies_of_other_sizes_become_points_of_a_figure(
+    unit: str, evaluation: Path, tmp_path: Path
+) -> None:
     rows, seeds = ("fedavg", "fedfr"), (0, 1)
     one = study_folder(evaluation, tmp_path / "one", rows, seeds)
     other = study_folder(evaluation, tmp_path / "other", rows, seeds)
     record = json.loads((other / "study.json").read_text())
     for run in record["runs"]:
         for result in run["personalised"]:
-            result["clients"] = result["clients"][:1]
+            if unit == "clients":
+                result["clients"] = result["clients"][:1]
+            else:
+                result["clients"][0]["gallery"] = 2
     (other / "study.json").write_text(json.dumps(record))
     assert report(tmp_path / "out", one, other) == 0
     sweeps = json.loads((tmp_path / "out" / "report.json").read_text())["sweeps"]
     assert [(one["setting"], [p["x"] for p in one["panels"][0]["lines"][0]["points"]]) for one in sweeps] == [
-        ("clients", [1, 2])
+        (unit, [1, 2] if unit == "clients" else [2, 3])
     ]
 
 
@@ -317,7 +349,7 @@ def test_studies_and_results_do_not_mix(
     assert "report them apart" in refused(capsys, tmp_path / "out", study, evaluation)
     again = tmp_path / "again"
     shutil.copytree(study, again)
-    assert "studies of as many clients" in refused(capsys, tmp_path / "out", study, again)
+    assert "studies of as many clients and people" in refused(capsys, tmp_path / "out", study, again)
 
 
 def test_a_reproduction(evaluation: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fedfr_edge.evaluation import identification, metrics, tail, verification
 from fedfr_edge.evaluation.identification import mean_templates, search_all
-from fedfr_edge.evaluation.tail import ScoreTail, bin_counts
 from fedfr_edge.evaluation.products import HostProducts
+from fedfr_edge.evaluation.tail import ScoreTail, bin_counts
 from fedfr_edge.evaluation.verification import (
     Comparisons,
     compare_all,
@@ -143,7 +143,8 @@ def test_pairs_in_blocks_are_all_pairs_once(tile: int, monkeypatch: pytest.Monke
     assert sorted(scores.tolist()) == sorted(non_mated)
     i, j = np.divmod(places, 1000)
     assert np.array_equal(scores, np.einsum("nd,nd->n", vectors[i], vectors[j - 100]))
-    assert (labels[i] != labels[j - 100]).all() and len(set(places.tolist())) == len(non_mated)
+    assert (labels[i] != labels[j - 100]).all()
+    assert len(set(places.tolist())) == len(non_mated)
     left, right = vectors[:5], vectors[5:]
     keeps_all = ScoreTail(1000)
     sweep(keeps_all, HostProducts(tile), left, right, column=0, width=8)

@@ -16,9 +16,10 @@ from fedfr_edge.data.store import FaceStore, StoreWriter
 from fedfr_edge.federation.client_app import ClientSite
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.engine import run_in_process
-from fedfr_edge.federation.rounds import Report, Terms
+from fedfr_edge.federation.report import Report
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.server_app import Job
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state, load_global, save_global

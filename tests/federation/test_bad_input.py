@@ -22,9 +22,9 @@ from fedfr_edge.federation.engine import run_in_process
 from fedfr_edge.federation.private_state import PrivateStore
 from fedfr_edge.federation.readiness import check_agreed_settings, read_agreed
 from fedfr_edge.federation.refusal import CODES, is_code, lasting
-from fedfr_edge.federation.rounds import Terms
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.server_app import Job
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.backbones.spec import BackboneSpec
 from fedfr_edge.train.checkpoint import cpu_state, save_global

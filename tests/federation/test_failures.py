@@ -25,10 +25,11 @@ from fedfr_edge.federation import process_grid
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.engine import run_in_processes
 from fedfr_edge.federation.private_state import load_personal_from, snapshots
-from fedfr_edge.federation.rounds import Report, Terms
+from fedfr_edge.federation.report import Report
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.server_app import Job
 from fedfr_edge.federation.sites import LocalSites
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.checkpoint import GlobalModel, load_global
 from fedfr_edge.train.loop import run_rounds
 

@@ -20,12 +20,12 @@ from small_federation import (
 )
 
 from fedfr_edge.errors import ConfigError, FederationError, QuorumError
-from fedfr_edge.federation import rounds
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.private_state import PrivateStore, snapshots
 from fedfr_edge.federation.proxy_store import ProxyStore
-from fedfr_edge.federation.rounds import Terms
+from fedfr_edge.federation.report import Report
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.checkpoint import GlobalModel, load_global
 from fedfr_edge.train.client import ClientData
 from fedfr_edge.train.config import METHODS, Method, TrainConfig
@@ -130,7 +130,7 @@ def test_a_share_of_the_clients_stopped_and_gone_on_with(world: World, tmp_path:
 def test_the_second_stage_makes_personal_models_and_leaves_the_generic_one(
     world: World, tmp_path: Path, method: Method
 ) -> None:
-    reports: list[rounds.Report] = []
+    reports: list[Report] = []
     last = in_process(world, tmp_path, settings_of(method), on_round=reports.append)
     run = RunFolder(tmp_path)
     assert run.rounds() == [0, 1, 2, 3]
@@ -158,7 +158,7 @@ def test_more_rounds_before_the_second_stage_is_done(world: World, tmp_path: Pat
     class Stop(Exception):
         pass
 
-    def stop(report: rounds.Report) -> None:
+    def stop(report: Report) -> None:
         if report.round == 2:
             raise Stop
 

@@ -23,8 +23,8 @@ from fedfr_edge.federation import rounds
 from fedfr_edge.federation.attempts import ShortRound
 from fedfr_edge.federation.privacy_account import PrivacyAccount
 from fedfr_edge.federation.readiness import check_agreed_settings
-from fedfr_edge.federation.rounds import Terms
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.exchange import WITHHELD
 from fedfr_edge.train.privacy_loss import epsilon_of, gdp

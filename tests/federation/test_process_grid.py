@@ -23,10 +23,10 @@ from fedfr_edge.federation.client_app import ClientSite
 from fedfr_edge.federation.engine import run_in_processes
 from fedfr_edge.federation.private_state import PrivateStore
 from fedfr_edge.federation.process_grid import ProcessGrid
-from fedfr_edge.federation.rounds import Terms
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.server_app import Job
 from fedfr_edge.federation.sites import LocalSites
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.checkpoint import GlobalModel, load_global
 from fedfr_edge.train.client import ClientData
 from fedfr_edge.types import Progress
@@ -288,7 +288,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import small_federation as small
 from fedfr_edge.federation.engine import run_in_processes
-from fedfr_edge.federation.rounds import Terms
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.federation.server_app import Job
 from fedfr_edge.federation.sites import LocalSites
 import dataclasses

@@ -14,8 +14,8 @@ from fedfr_edge.federation import processes
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.processes import choose_processes, seconds_of_work, usable_cores
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.file_lock import FileLock
 from fedfr_edge.train.checkpoint import load_global
-from fedfr_edge.train.file_lock import FileLock
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from fedfr_edge.errors import ConfigError, PayloadError, QuorumError
 from fedfr_edge.federation import flower_private as private
 from fedfr_edge.federation.attempts import ShortRound
 from fedfr_edge.federation.layout import Layout
+from fedfr_edge.federation.one_round import one_round
 from fedfr_edge.federation.payload import Instruction, make_reply, read_instruction
 from fedfr_edge.federation.roster import HELLO, Roster, hello_reply, read_hello
-from fedfr_edge.federation.rounds import Terms, one_round
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.federation.traffic import WAYS, traffic_by_client
 from fedfr_edge.train.backbones.backbone import build_backbone
 from fedfr_edge.train.checkpoint import GlobalModel, cpu_state

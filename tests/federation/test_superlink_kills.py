@@ -23,7 +23,7 @@ from small_federation import SETTINGS
 from test_flwr_run import free_ports
 
 from fedfr_edge.federation.private_state import snapshots
-from fedfr_edge.train.file_lock import FileLock
+from fedfr_edge.file_lock import FileLock
 
 pytestmark = pytest.mark.long
 

@@ -17,9 +17,9 @@ from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.engine import run_in_process
 from fedfr_edge.federation.private_state import PrivateStore, snapshots
 from fedfr_edge.federation.refusal import lasting
-from fedfr_edge.federation.rounds import Terms
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.server_app import Job
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.config import TrainConfig
 
 LIMITED = "client-01"

@@ -38,8 +38,9 @@ from fedfr_edge.federation import client_app, flower_private
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.layout import FLAT, PHI
 from fedfr_edge.federation.private_state import PrivateStore
-from fedfr_edge.federation.rounds import Report, Terms
+from fedfr_edge.federation.report import Report
 from fedfr_edge.federation.run_folder import RunFolder
+from fedfr_edge.federation.terms import Terms
 from fedfr_edge.train.client import ClientUpdate, client_round
 from fedfr_edge.train.private import PrivateState
 from fedfr_edge.train.seeds import RoundSeed

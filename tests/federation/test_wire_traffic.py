@@ -15,7 +15,7 @@ from fedfr_edge.errors import PayloadError
 from fedfr_edge.federation.data import Faces
 from fedfr_edge.federation.layout import FLAT, INTS, PHI, PROXIES, Layout
 from fedfr_edge.federation.payload import guard, make_reply, read_reply
-from fedfr_edge.federation.rounds import Report
+from fedfr_edge.federation.report import Report
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.federation.traffic import content_bytes
 from fedfr_edge.train.checkpoint import GlobalModel

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from fedfr_edge.errors import TrainingError
+from fedfr_edge.file_lock import FileLock
 from fedfr_edge.train import device_turn as module
 from fedfr_edge.train.device_turn import device_turn, turn
-from fedfr_edge.train.file_lock import FileLock
 
 
 @pytest.fixture

@@ -186,8 +186,8 @@ class _Remaining(Sequence[Any]):
 def _nothing(images: int, skipped: Journal, out: Path) -> str:
     reasons = ", ".join(f"{code} {count}" for code, count in skipped.counts().items())
     return (
-        f"no face came out of {images} image files ({reasons}); see {out / SKIPPED} for each, then choose "
-        "another kind, detector or least face, and another folder for the store"
+        f"no face came out of {images} image files ({reasons}); see {out / SKIPPED} for each, then mend "
+        "the images or choose another kind, detector or least face, and another folder for the store"
     )
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedfr_edge.data.readers.journal import Journal, listed
+from fedfr_edge.data.readers.importing import SKIPPED, import_items
+from fedfr_edge.data.readers.journal import listed
 from fedfr_edge.data.readers.outcome import Outcome
-from fedfr_edge.data.side_by_side import in_order
-from fedfr_edge.data.store import FaceStore, StoreWriter
+from fedfr_edge.data.store import FaceStore
 from fedfr_edge.data.store_format import MANIFEST
-from fedfr_edge.errors import AlignmentError, DataError, ImageError, StoreError
+from fedfr_edge.errors import AlignmentError, ImageError, StoreError
 from fedfr_edge.types import Landmarks, Progress, no_progress
 from fedfr_edge.vision.align import align, similarity_transform
 from fedfr_edge.vision.image import read_image
-
-SKIPPED, NOTES = "skipped.csv", "notes.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +34,16 @@ class LandmarkedImage:
     landmarks: Landmarks
     identity: str
     name: str
+
+    @property
+    def shown(self) -> str:
+        """How lists name it."""
+        return self.name
+
+    @property
+    def place(self) -> LandmarkedImage:
+        """What its reader reads."""
+        return self
 
 
 def import_landmarked(
@@ -68,38 +75,18 @@ def import_landmarked(
         DataError: no image gave a face.
         WriteError: the disk refused; what is written stays.
     """
-    digest = _list_digest(images)
+    reader = LandmarkedReader(_list_digest(images))
     if (out / MANIFEST).is_file():
         store = FaceStore.open(out)
-        made_of = store.manifest.get("extra", {}).get("list")
-        if made_of != digest:
+        if store.manifest.get("extra") != reader.describe():
             raise StoreError(
                 f"{out} is a store of another list of faces; choose another folder, or delete this one first"
             )
         return store
-    extra = {"kind": "landmarked", "list": digest}
-    with (
-        StoreWriter(out, source=source, licence=licence, extra=extra) as writer,
-        Journal(out / SKIPPED) as skipped,
-        Journal(out / NOTES) as notes,
-    ):
-        done = skipped.files()
-        todo = [image for image in images if image.name not in writer and listed(image.name) not in done]
-        with closing(in_order(_reader, todo, jobs)) as outcomes:
-            for number, (image, outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
-                if outcome.face is None:
-                    skipped.add(image.name, image.identity, outcome.code, outcome.detail)
-                else:
-                    if outcome.code:
-                        notes.add(image.name, image.identity, outcome.code, outcome.detail)
-                    writer.add(outcome.face, image.identity, image.name)
-                progress("aligning faces", len(images) - len(todo) + number, len(images))
-        if not len(writer):
-            raise DataError(
-                f"none of {len(images)} images gave a face; see {out / SKIPPED} for each, mend the images "
-                f"and delete {out}"
-            )
-        return writer.finish(progress=progress)
+    done = import_items(
+        images, (), out, reader, source=source, licence=licence, alone=False, jobs=jobs, progress=progress
+    )
+    return done.store
 
 
 def lacking_images(store: FaceStore, names: Iterable[str]) -> dict[str, str]:
@@ -111,27 +98,40 @@ def lacking_images(store: FaceStore, names: Iterable[str]) -> dict[str, str]:
     return {name: codes.get(listed(name), "missing") for name in names if store.row_of(name) is None}
 
 
-def read_landmarked(image: LandmarkedImage) -> Outcome:
-    """Read and align one image; see :func:`import_landmarked` for the codes."""
-    if not image.path.is_file():
-        return Outcome(None, "missing", "there is no such file")
-    try:
-        pixels = read_image(image.path)
-    except ImageError as error:
-        return Outcome(None, "undecodable", str(error))
-    try:
-        face = align(pixels, image.landmarks, trusted=True)
-    except AlignmentError as error:
-        return Outcome(None, "misaligned", str(error))
-    try:
-        similarity_transform(image.landmarks)
-    except AlignmentError as error:
-        return Outcome(face, "odd_landmarks", str(error))
-    return Outcome(face)
+class LandmarkedReader:
+    """Reads and aligns images by the landmarks that come with them.
 
+    Args:
+        digest: of the list of images, for the store's record of what it was made of.
+    """
 
-def _reader() -> Callable[[LandmarkedImage], Outcome]:
-    return read_landmarked
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+
+    def open(self) -> None:
+        """Nothing to get ready."""
+
+    def describe(self) -> dict[str, str | int | bool]:
+        """Kind, and which list."""
+        return {"kind": "landmarked", "list": self._digest}
+
+    def read(self, image: LandmarkedImage, /) -> Outcome:
+        """Read and align one image; see :func:`import_landmarked` for the codes."""
+        if not image.path.is_file():
+            return Outcome(None, "missing", "there is no such file")
+        try:
+            pixels = read_image(image.path)
+        except ImageError as error:
+            return Outcome(None, "undecodable", str(error))
+        try:
+            face = align(pixels, image.landmarks, trusted=True)
+        except AlignmentError as error:
+            return Outcome(None, "misaligned", str(error))
+        try:
+            similarity_transform(image.landmarks)
+        except AlignmentError as error:
+            return Outcome(face, "odd_landmarks", str(error))
+        return Outcome(face)
 
 
 def _list_digest(images: Sequence[LandmarkedImage]) -> str:

@@ -83,12 +83,13 @@ def clients_figure(results: Sequence[PersonalisedResult], drawn: Sequence[str] =
             axes.set_ylim(max(known.min() - room, 0.0), min(known.max() + room, 100.5))
 
     span = f"{trials[0]:,}" if trials[0] == trials[1] else f"{trials[0]:,} to {trials[1]:,}"
-    boxes = "Box: quartiles and median over the clients. " if len(names) >= BOXES_FROM else ""
-    rings = "; ring: the worst client" if len(names) > 1 and len(results) <= NAMED_UP_TO else ""
-    lines = "Lines join the points of one client. " if joined else ""
+    named = len(names) > 1 and len(results) <= NAMED_UP_TO
     caption = (
-        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each); bar: mean{rings}. "
-        f"{boxes}{lines}" + worst_text(results, place)
+        f"TAR at FAR {rate_text(far)} of every client ({span} mated pairs each); bar: mean"
+        + ("; ring: the worst client. " if named else ". ")
+        + ("Box: quartiles and median over the clients. " if len(names) >= BOXES_FROM else "")
+        + ("Lines join the points of one client. " if joined else "")
+        + (worst_text(results, place) if named else "The table above names each model's worst client.")
     )
     return draw("clients", caption, (max(5.2, min(1.9 * len(results) + 1.6, 10.4)), 4.1), fill)
 

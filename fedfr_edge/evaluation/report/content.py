@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fedfr_edge.evaluation.metrics import finite_or_none
 from fedfr_edge.evaluation.outcome import PersonalisedResult, Reading
 from fedfr_edge.evaluation.pairs import PairsResult
 from fedfr_edge.evaluation.tables import Table
@@ -78,7 +79,7 @@ class Contrast:
             "first": self.first,
             "second": self.second,
             "measure": self.measure,
-            "difference": self.value,
+            "difference": finite_or_none(self.value),
             "interval": [low, high] if math.isfinite(low) and math.isfinite(high) else None,
             "basis": self.basis,
             "verdict": self.verdict,
@@ -136,10 +137,12 @@ class GroupedTable:
     Attributes:
         table: the table.
         groups: ``(heading, columns)`` from the second column on.
+        folded: whether the page shows it only when asked to, since a figure has the same numbers.
     """
 
     table: Table
     groups: tuple[tuple[str, int], ...]
+    folded: bool = False
 
     def flat(self) -> Table:
         """The table alone, each heading with its group in front of it."""

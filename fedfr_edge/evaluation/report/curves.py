@@ -68,10 +68,9 @@ def det_figure(results: Sequence[PersonalisedResult]) -> Drawing | None:
     carried = [_carried(result) & (PLOT_FMRS <= DET_UP_TO) for result in results]
     if not any(mask.any() for mask in carried):
         return None
-    # Below one missed pair of the smallest client there is nothing to see.
-    floor = 100 / max(1, min(rate.trials[0] for result in results for rate in result.verification))
-    floor = max(floor, 0.01)
-
+    # Below one missed pair of all clients together there is nothing to see.
+    totals = [sum(client.verification[0].trials for client in result.clients) for result in results]
+    floor = max(100 / max(1, *totals), 0.001)
     drawn = [(result, mask) for result, mask in zip(results, carried, strict=True) if mask.any()]
 
     def missed(tar: Any) -> Any:
@@ -101,7 +100,9 @@ def det_figure(results: Sequence[PersonalisedResult]) -> Drawing | None:
 
     note = ""
     if any((missed(result.tar_curve[mask]) <= floor).any() for result, mask in drawn):
-        note = f" Values below {floor:.2g} % are drawn there: no client has trials enough to show them."
+        note = (
+            f" Values below {floor:.2g} % are drawn there: that is one missed pair of all clients together."
+        )
     return draw("det", "DET: " + _caption(results) + note, SIZE, fill)
 
 

@@ -54,6 +54,9 @@ def table(
 
 def grouped(content: GroupedTable) -> str:
     """A table as the paper's, title above."""
+    if content.folded:
+        inner = table(content.table, groups=content.groups, best=True)
+        return f"<details><summary>{symbols(content.table.title)}</summary>{inner}</details>"
     return table(content.table, groups=content.groups, best=True, caption=True)
 
 

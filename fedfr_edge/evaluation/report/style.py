@@ -77,6 +77,6 @@ summary{cursor:pointer;font-weight:600}
 code{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 .files td{white-space:normal;text-align:left}
 .files th{text-align:left}
-@media (max-width:640px){figure svg{min-width:min(var(--w),520px)}main{padding:1.4rem .9rem 3rem}}
+@media (max-width:640px){figure svg{min-width:min(var(--w),440px)}main{padding:1.4rem .9rem 3rem}}
 @media print{details{display:block}main{max-width:none}nav{display:none}}
 """

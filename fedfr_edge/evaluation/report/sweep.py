@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 def sweep_figure(sweep: Sweep) -> Drawing:
     """A panel per measure, a line per method."""
 
+    columns = min(len(sweep.panels), 3)
+    rows = -(-len(sweep.panels) // columns)
+
     def fill(figure: Figure) -> None:
+        values = [point[0] for _, lines in sweep.panels for line in lines for point in line.points]
+        span = max(values) - min(values)
         names = list(dict.fromkeys(line.name for _, lines in sweep.panels for line in lines))
         for number, (title, lines) in enumerate(sweep.panels):
-            axes = figure.add_subplot(1, len(sweep.panels), number + 1)
+            axes = figure.add_subplot(rows, columns, number + 1)
             for line in lines:
                 place = names.index(line.name)
                 x, value, low, high = 100 * np.array(line.points).T
-                x = x / 100
-                # Bars a little apart, so that they do not hide each other.
+                # A little apart, so that bars do not hide each other.
+                x = x / 100 + (place - (len(names) - 1) / 2) * 0.012 * span
                 known = ~np.isnan(low)
                 axes.errorbar(
                     x,
@@ -36,13 +41,12 @@ def sweep_figure(sweep: Sweep) -> Drawing:
                     capsize=3,
                     label=shown_name(line.name),
                 )
-            axes.set_title(shown_name(title))
+            axes.set_title(shown_name(title), fontsize=9.5)
             axes.set_xlabel(sweep.setting)
             axes.set_xticks(sorted({point[0] for line in lines for point in line.points}))
-            if number == 0:
+            if number % columns == 0:
                 axes.set_ylabel("%")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=min(len(names), 4))
 
-    width = min(4.2 * len(sweep.panels) + 0.4, 10.5)
-    return draw(sweep.name, sweep.caption, (width, 3.9), fill)
+    return draw(sweep.name, sweep.caption, (3.7 * columns + 0.3, 2.9 * rows + 0.6), fill)

@@ -1,0 +1,241 @@
+"""Where an exported model came from, gathered from the records beside it for its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedfr_edge.config import as_dict
+from fedfr_edge.errors import ConfigError, DataError
+from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
+
+if TYPE_CHECKING:
+    from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.export.calibration import Calibration
+    from fedfr_edge.export.card import Origin
+    from fedfr_edge.export.write import ExportReport
+    from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
+
+_RESULTS = "personalised.json"
+
+
+def gather_origin(
+    model: GlobalModel | PersonalModel,
+    report: ExportReport,
+    *,
+    source: Path,
+    run: Path | None,
+    store: FaceStore | None,
+    split: Path | None,
+    calibration: Calibration | None,
+    evaluation: Path | None,
+    command: str,
+) -> Origin:
+    """All that a card tells beside the export's own report.
+
+    Args:
+        model: what was exported.
+        report: of the export.
+        source: the checkpoint or snapshot that the model was read from.
+        run: its training run's folder, if it has one.
+        store: the aligned-face store of the public faces.
+        split: its split.
+        calibration: the faces behind the thresholds.
+        evaluation: results of ``fedfr evaluate personalised``, checked to be of this model.
+        command: the export's command line.
+
+    Raises:
+        ConfigError, DataError: ``evaluation`` is not of this model, or damaged.
+    """
+    from fedfr_edge.export.card import Origin
+
+    commands = [line for file in _records(source, run, store, split) if (line := command_of(file))]
+    return Origin(
+        facts=_facts(model, run, store),
+        commands=[*dict.fromkeys(commands), command],
+        evaluation=[] if evaluation is None else read_evaluation(evaluation, report, source),
+        impostors_seen=None if calibration is None else calibration.identities_seen,
+        synthetic="synthetic" in report.manifest.training_data_licence.lower(),
+    )
+
+
+def command_line(section: str, settings: Mapping[str, Any], config: type[Any]) -> str:
+    """``fedfr …`` as one would type it: required settings, and others where they differ from the default."""
+    words = ["fedfr", *section.split(".")]
+    for field in dataclasses.fields(config):
+        value = settings.get(field.name)
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if value is None or value == default or value == str(default):
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                words += [flag, str(item)]
+    return shlex.join(words)
+
+
+def command_of(record: Path) -> str | None:
+    """The command behind a settings file that it left, None where the file is missing or not one."""
+    try:
+        table: Any = tomllib.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+    path: list[str] = []
+    while len(table) == 1 and isinstance(next(iter(table.values())), dict):
+        ((name, table),) = table.items()
+        path.append(name)
+    try:
+        module = importlib.import_module("fedfr_edge.apps.commands." + "_".join(path))
+    except ImportError:
+        return None
+    return command_line(".".join(path), table, module.COMMAND.config)
+
+
+def config_line(config: object, section: str) -> str:
+    """The command line of the command that is running."""
+    return command_line(section, as_dict(config), type(config))
+
+
+def read_evaluation(folder: Path, report: ExportReport, source: Path) -> list[Table]:
+    """Tables of ``fedfr evaluate personalised`` for a card: the generic model's means, or one client's rates.
+
+    Args:
+        folder: its ``--out``.
+        report: of the export; the results must be of one of its files, or of ``source``.
+        source: the checkpoint that was exported.
+
+    Raises:
+        DataError: there are no such results, or they are damaged.
+        ConfigError: they are of other models.
+    """
+    file = folder / _RESULTS
+    try:
+        record = json.loads(file.read_text())
+        measured = {one["sha256"] for one in record["models"]}
+        wanted = {_sha256(source), *(exported.sha256 for exported in report.files)}
+        if not measured & wanted:
+            raise ConfigError(
+                f"{file} is of other models than {source}; evaluate this one with 'fedfr evaluate "
+                "personalised', or leave --evaluation out"
+            )
+        client = report.manifest.client
+        results = [one for one in record["results"] if one["reading"] == "standard"] or record["results"]
+        tables = [_evaluation_table(one, client, record) for one in results if _fits(one["name"], client)]
+    except OSError as error:
+        raise DataError(
+            f"cannot read {file}: {error.strerror}; give the --out folder of 'fedfr evaluate personalised'"
+        ) from error
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise DataError(
+            f"{file} holds no results of 'fedfr evaluate personalised' ({error!r}); run it again"
+        ) from error
+    return tables
+
+
+def _fits(name: str, client: str | None) -> bool:
+    from .models_for_evaluation import GENERIC
+
+    return (name == GENERIC) == (client is None)
+
+
+def _evaluation_table(result: Mapping[str, Any], client: str | None, record: Mapping[str, Any]) -> Table:
+    rates = result
+    if client is not None:
+        rates = next(one for one in result["clients"] if one["client"] == client)
+    kinds = (("TAR@FAR", rates["verification"]), ("TPIR@FPIR", rates["identification"]))
+    rows = [
+        (f"{kind} {rate_text(rate['far_target'])}", *_rate_cells(rate)) for kind, found in kinds for rate in found
+    ]
+    people = client or f"mean over {len(result['clients'])} clients"
+    licence = record["store"].get("licence") or "unknown"
+    notes = (
+        f"Personalised protocol, {result['reading']} reading, {people}; store "
+        f"{record['store']['digest'][:12]} (terms: {licence}), split seed {record['split']['seed']}. "
+        "†: rests on fewer than ten false accepts.",
+    )
+    return Table(result["name"], ("rate", "%", "95 %", "mated trials", "non-mated"), tuple(rows), notes)
+
+
+def _rate_cells(rate: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if not rate["carried"] or rate["value"] is None:
+        return DASH, DASH, *_trials(rate)
+    interval = rate.get("interval")
+    span = DASH if interval is None else f"{percent(interval['low'])} … {percent(interval['high'])}"
+    return percent(rate["value"]) + ("" if rate["supported"] else " †"), span, *_trials(rate)
+
+
+def _trials(rate: Mapping[str, Any]) -> tuple[str, str]:
+    """Trials of one client, or the least and most over clients."""
+    mated = rate.get("trials_per_client") or [rate["trials"]]
+    non_mated = rate.get("non_mated_per_client") or [rate["non_mated"]]
+    return tuple(  # type: ignore[return-value]
+        " to ".join(f"{value:,}" for value in sorted(set(values))) for values in (mated, non_mated)
+    )
+
+
+def _facts(
+    model: GlobalModel | PersonalModel, run: Path | None, store: FaceStore | None
+) -> list[tuple[str, str]]:
+    from fedfr_edge.train.public import HELD_OUT_CLASSES, PUBLIC_CLASSES, PUBLIC_STORES
+
+    facts: list[tuple[str, str]] = []
+    for what, key in (
+        ("public identities trained on", PUBLIC_CLASSES),
+        ("public identities held out", HELD_OUT_CLASSES),
+    ):
+        if key in model.metadata:
+            facts.append((what, str(len(json.loads(model.metadata[key])))))
+    if PUBLIC_STORES in model.metadata:
+        digests = json.loads(model.metadata[PUBLIC_STORES])
+        facts.append(("public stores, sha256", ", ".join(digest[:12] for digest in digests)))
+    if store is not None:
+        facts.append(
+            ("calibration store", f"{store.manifest.get('source')}, terms: {store.manifest.get('licence')}")
+        )
+    facts.append(("method", _method(run)))
+    return facts
+
+
+def _method(run: Path | None) -> str:
+    if run is None:
+        return "not recorded here, see the commands"
+    from fedfr_edge.federation.run_folder import RunFolder
+
+    settings = RunFolder(run).settings()
+    names = ("method", "profile", "epochs", "learning_rate", "batch_size", "dp_noise", "participation", "seed")
+    told = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
+    return ", ".join(told) or "not recorded"
+
+
+def _records(
+    source: Path, run: Path | None, store: FaceStore | None, split: Path | None
+) -> Iterable[Path]:
+    """Settings files of the commands that led here, in the order in which they ran."""
+    if store is not None:
+        yield from (store.path / name for name in ("synth.toml", "import.toml"))
+    if split is not None:
+        yield split.with_suffix(".toml")
+    if run is None:
+        yield source.parent / "pretrain.toml"
+        return
+    train = run / "train.toml"
+    try:
+        start = tomllib.loads(train.read_text())["train"]["pretrained"]
+        yield Path(start).parent / "pretrain.toml"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    yield train
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
