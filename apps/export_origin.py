@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import json
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 _RESULTS = "personalised.json"
 
+_TOLD = ("method", "profile", "epochs", "learning_rate", "batch_size", "dp_noise", "participation", "seed")
+"""Settings of a run that its card names; the others stand in the command."""
+
 
 def gather_origin(
     model: GlobalModel | PersonalModel,
@@ -35,7 +37,7 @@ def gather_origin(
     store: FaceStore | None,
     split: Path | None,
     calibration: Calibration | None,
-    evaluation: Path | None,
+    evaluation: Sequence[Table],
     command: str,
 ) -> Origin:
     """All that a card tells beside the export's own report.
@@ -48,11 +50,8 @@ def gather_origin(
         store: the aligned-face store of the public faces.
         split: its split.
         calibration: the faces behind the thresholds.
-        evaluation: results of ``fedfr evaluate personalised``, checked to be of this model.
+        evaluation: see :func:`read_evaluation`.
         command: the export's command line.
-
-    Raises:
-        ConfigError, DataError: ``evaluation`` is not of this model, or damaged.
     """
     from fedfr_edge.export.card import Origin
 
@@ -60,7 +59,7 @@ def gather_origin(
     return Origin(
         facts=_facts(model, run, store),
         commands=[*dict.fromkeys(commands), command],
-        evaluation=[] if evaluation is None else read_evaluation(evaluation, report, source),
+        evaluation=evaluation,
         impostors_seen=None if calibration is None else calibration.identities_seen,
         synthetic="synthetic" in report.manifest.training_data_licence.lower(),
     )
@@ -105,31 +104,31 @@ def config_line(config: object, section: str) -> str:
     return command_line(section, as_dict(config), type(config))
 
 
-def read_evaluation(folder: Path, report: ExportReport, source: Path) -> list[Table]:
+def read_evaluation(folder: Path, client: str | None, models: Sequence[Path]) -> list[Table]:
     """Tables of ``fedfr evaluate personalised`` for a card: the generic model's means, or one client's rates.
 
     Args:
         folder: its ``--out``.
-        report: of the export; the results must be of one of its files, or of ``source``.
-        source: the checkpoint that was exported.
+        client: whose personal model; None for the generic one.
+        models: files of the model; the results must be of one of them. Those that do not exist are skipped.
 
     Raises:
         DataError: there are no such results, or they are damaged.
         ConfigError: they are of other models.
     """
+    from .study.measure import sha256_of
+
     file = folder / _RESULTS
     try:
         record = json.loads(file.read_text())
         measured = {one["sha256"] for one in record["models"]}
-        wanted = {_sha256(source), *(exported.sha256 for exported in report.files)}
-        if not measured & wanted:
+        if not measured.intersection(sha256_of(model) for model in models if model.is_file()):
             raise ConfigError(
-                f"{file} is of other models than {source}; evaluate this one with 'fedfr evaluate "
+                f"{file} is of other models than {models[0]}; evaluate this one with 'fedfr evaluate "
                 "personalised', or leave --evaluation out"
             )
-        client = report.manifest.client
         results = [one for one in record["results"] if one["reading"] == "standard"] or record["results"]
-        tables = [_evaluation_table(one, client, record) for one in results if _fits(one["name"], client)]
+        return [_evaluation_table(one, client, record) for one in results if _fits(one["name"], client)]
     except OSError as error:
         raise DataError(
             f"cannot read {file}: {error.strerror}; give the --out folder of 'fedfr evaluate personalised'"
@@ -138,7 +137,6 @@ def read_evaluation(folder: Path, report: ExportReport, source: Path) -> list[Ta
         raise DataError(
             f"{file} holds no results of 'fedfr evaluate personalised' ({error!r}); run it again"
         ) from error
-    return tables
 
 
 def _fits(name: str, client: str | None) -> bool:
@@ -153,7 +151,9 @@ def _evaluation_table(result: Mapping[str, Any], client: str | None, record: Map
         rates = next(one for one in result["clients"] if one["client"] == client)
     kinds = (("TAR@FAR", rates["verification"]), ("TPIR@FPIR", rates["identification"]))
     rows = [
-        (f"{kind} {rate_text(rate['far_target'])}", *_rate_cells(rate)) for kind, found in kinds for rate in found
+        (f"{kind} {rate_text(rate['far_target'])}", *_rate_cells(rate))
+        for kind, found in kinds
+        for rate in found
     ]
     people = client or f"mean over {len(result['clients'])} clients"
     licence = record["store"].get("licence") or "unknown"
@@ -211,14 +211,21 @@ def _method(run: Path | None) -> str:
     from fedfr_edge.federation.run_folder import RunFolder
 
     settings = RunFolder(run).settings()
-    names = ("method", "profile", "epochs", "learning_rate", "batch_size", "dp_noise", "participation", "seed")
+    names = (
+        "method",
+        "profile",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "dp_noise",
+        "participation",
+        "seed",
+    )
     told = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
     return ", ".join(told) or "not recorded"
 
 
-def _records(
-    source: Path, run: Path | None, store: FaceStore | None, split: Path | None
-) -> Iterable[Path]:
+def _records(source: Path, run: Path | None, store: FaceStore | None, split: Path | None) -> Iterable[Path]:
     """Settings files of the commands that led here, in the order in which they ran."""
     if store is not None:
         yield from (store.path / name for name in ("synth.toml", "import.toml"))
@@ -234,8 +241,3 @@ def _records(
     except (OSError, ValueError, KeyError, TypeError):
         pass
     yield train
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What ``fedfr export generic`` and ``fedfr export personal`` share: calibration faces, licence, summary."""
+"""What ``fedfr export generic`` and ``fedfr export personal`` share: faces, licence, summary, card."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
-from fedfr_edge.config import option
+from fedfr_edge import atomic
+from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import CheckpointError, ConfigError, MissingPartError
 
 from .console import log, out, progress_bars
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.write import ExportReport
+    from fedfr_edge.recognition.manifest import Precision
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
 
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class ExportSettings:
     """Settings that both export commands have."""
 
-    out: Path = option(help="the .onnx file to write", short="o")
+    out: Path = option(help="the .onnx file to write; variants, card and settings go beside it", short="o")
     store: Path | None = option(None, help="aligned-face store with the public identities")
     split: Path | None = option(
         None, help="split of that store; without one all its identities count as public"
@@ -33,6 +35,19 @@ class ExportSettings:
     calibration_faces: int = option(4000, help="calibrate with at most so many public faces", low=2)
     seed: int = option(0, help="seed of the draw of these faces", low=0)
     name: str | None = option(None, help="what to call the model in tables; else what it is and its round")
+    variants: str = option(
+        "fp32",
+        help="precisions, as fp32,fp16,int8; one beside fp32 is kept if as accurate, and faster or smaller",
+    )
+    accuracy_faces: int = option(
+        2000, help="compare the accuracy of variants on at most so many faces", low=4
+    )
+    package: Literal["insightface"] | None = option(
+        None, help="also write OUT's model as a folder that insightface loads"
+    )
+    evaluation: Path | None = option(
+        None, help="results of fedfr evaluate personalised on this model, for its card"
+    )
 
 
 def need_exporter() -> None:
@@ -75,14 +90,50 @@ def round_file(run: Path, number: int | None) -> Path:
     return folder.checkpoint(rounds[-1] if number is None else number)
 
 
-def export_calibrated(
-    config: ExportSettings, model: GlobalModel | PersonalModel, export: Callable[..., ExportReport]
-) -> None:
-    """Choose the calibration faces, export ``model`` with ``export``, and print the report.
+def precisions_of(text: str) -> list[Precision]:
+    """``"fp32,int8"`` as precisions; float32 is always among them.
 
     Raises:
-        FedFRError: as :func:`open_calibration` and ``export``.
+        ConfigError: an unknown one.
     """
+    from fedfr_edge.recognition.manifest import Precision
+
+    known: tuple[Precision, ...] = get_args(Precision)
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    for part in found:
+        if part not in known:
+            raise ConfigError(f"--variants names {part!r}, expected some of {', '.join(known)}; correct it")
+    return [one for one in known if one in found or one == "fp32"]
+
+
+def export_calibrated(
+    config: ExportSettings,
+    section: str,
+    model: GlobalModel | PersonalModel,
+    export: Callable[..., ExportReport],
+    *,
+    source: Path,
+    run: Path | None,
+) -> None:
+    """Choose faces, export ``model`` with ``export``, print the report, write card and settings beside it.
+
+    Args:
+        config: the command's settings.
+        section: the command's section.
+        model: what to export.
+        export: ``export_generic`` or ``export_personal``.
+        source: the file that the model was read from.
+        run: its training run's folder, if it has one.
+
+    Raises:
+        FedFRError: as :func:`open_calibration`, ``read_evaluation`` and ``export``; nothing is written then.
+    """
+    from .export_origin import config_line, gather_origin, read_evaluation
+
+    variants, client = precisions_of(config.variants), getattr(model, "client", None)
+    evaluation = []
+    if config.evaluation is not None:
+        evaluation = read_evaluation(config.evaluation, client, (source, config.out))
     calibration, store = open_calibration(
         config.store,
         config.split,
@@ -91,6 +142,19 @@ def export_calibrated(
         limit=config.calibration_faces,
         seed=config.seed,
     )
+    judges = None
+    if len(variants) > 1 and calibration is not None and store is not None:
+        from fedfr_edge.data.split import Split
+        from fedfr_edge.export.accuracy import choose_judges
+
+        judges = choose_judges(
+            store,
+            None if config.split is None else Split.load(config.split),
+            calibration,
+            client=client,
+            limit=config.accuracy_faces,
+            seed=config.seed,
+        )
     with progress_bars() as progress:
         report = export(
             model,
@@ -98,9 +162,29 @@ def export_calibrated(
             calibration=calibration,
             name=config.name,
             licence=licence_of(model.metadata, store, config.split),
+            variants=variants,
+            judges=judges,
+            insightface=config.package == "insightface",
             progress=progress,
         )
     show_report(report, calibration)
+    from fedfr_edge.export.card import write_card
+
+    origin = gather_origin(
+        model,
+        report,
+        source=source,
+        run=run,
+        store=store,
+        split=config.split,
+        calibration=calibration,
+        evaluation=evaluation,
+        command=config_line(config, section),
+    )
+    card = config.out.with_suffix(".md")
+    atomic.write_text(card, write_card(report, origin))
+    save_config(config, section, config.out.with_suffix(".toml"))
+    out.print(f"card: {card}")
 
 
 def open_calibration(
@@ -154,10 +238,21 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
 
     manifest = report.manifest
     out.print(f"{report.path}: {manifest.name}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s")
+    noise = report.faces_compared - report.real_faces
     out.print(
-        f"against torch, {report.faces_compared} faces: largest difference {report.max_abs_difference:.1e}, "
-        f"lowest cosine {report.lowest_cosine:.7f}"
+        f"against torch, {report.real_faces} real faces and {noise} images of noise: largest difference "
+        f"{report.max_abs_difference:.1e}, lowest cosine {report.lowest_cosine:.7f}"
     )
+    if len(report.files) + len(report.rejected) > 1:
+        from fedfr_edge.export.card import files_table
+
+        from .result_tables import print_table
+
+        print_table(files_table(report), turned=False)
+    if report.package is not None:
+        out.print(f"for insightface: {report.package}")
+    for old in report.removed:
+        log.print(f"removed {old}, which belonged to an earlier export")
     out.print(f"training data: {manifest.training_data_licence}")
     if calibration is None:
         log.print("not calibrated: enrol and login will need --threshold")

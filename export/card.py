@@ -152,8 +152,8 @@ def _limits(report: ExportReport, origin: Origin) -> list[str]:
         limits.append("It has no thresholds: each login must state one.")
     elif origin.impostors_seen:
         limits.append(
-            f"{origin.impostors_seen} of the identities behind its thresholds were trained on, which it keeps "
-            "further apart than strangers: more strangers than stated will pass."
+            f"{origin.impostors_seen} of the identities behind its thresholds were trained on, which it "
+            "keeps further apart than strangers: more strangers than stated will pass."
         )
     elif origin.impostors_seen is None:
         limits.append("Whether it was trained on the identities behind its thresholds is not recorded.")

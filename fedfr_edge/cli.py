@@ -54,6 +54,11 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "generic": "The global model as one ONNX file.",
         "personal": "One client's personal model as one ONNX file.",
     },
+    "models": {
+        "list": "Public model files, their licences, and which of them are here.",
+        "get": "Download model files, checked; go on after an interruption.",
+        "verify": "Check the model files that are here.",
+    },
     "enrol": "Enrol a person from photographs into an encrypted gallery.",
     "login": "Compare a photograph with the gallery and decide.",
     "bench": {
@@ -70,6 +75,7 @@ _GROUP_HELP = {
     "data": "Make, split and look at stores of aligned faces.",
     "evaluate": "Measure torch checkpoints and exported models.",
     "export": "Write models as ONNX, checked against torch.",
+    "models": "Detectors and other public model files; nothing is downloaded unasked.",
     "federation": "Rounds over several machines (docs/deploy.md).",
     "runs": "Tell training runs apart.",
 }
@@ -161,7 +167,8 @@ def _parameters(field: dataclasses.Field[Any], hint: Any) -> list[click.Paramete
         kind = click.Choice(list(typing.get_args(inner)))
     elif inner is Path:
         kind = click.Path(path_type=Path)
-    flag = "--" + field.name.replace("_", "-")
+    # A setting called like a word of Python has an underscore behind it: from_ is --from.
+    flag = "--" + field.name.rstrip("_").replace("_", "-")
     names = [f"{flag}/--no-{flag[2:]}" if inner is bool else flag, field.name]
     if field.metadata.get("short"):
         names.insert(0, f"-{field.metadata['short']}")

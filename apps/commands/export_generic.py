@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedfr_edge.cli import Command
-from fedfr_edge.config import option, save_config
+from fedfr_edge.config import option
 from fedfr_edge.errors import ConfigError
 
 from ..export_steps import ExportSettings, check_out, export_calibrated, need_exporter, round_file
@@ -36,9 +36,8 @@ def run(config: ExportGenericConfig) -> None:
     from fedfr_edge.export.write import export_generic
     from fedfr_edge.train.checkpoint import load_global
 
-    model = load_global(config.checkpoint or round_file(config.run or Path(), config.round))
-    export_calibrated(config, model, export_generic)
-    save_config(config, SECTION, config.out.with_suffix(".toml"))
+    source = config.checkpoint or round_file(config.run or Path(), config.round)
+    export_calibrated(config, SECTION, load_global(source), export_generic, source=source, run=config.run)
 
 
 COMMAND = Command(
@@ -49,10 +48,12 @@ COMMAND = Command(
 
     The file is compared with torch before it is written; where they disagree, nothing is written. Its
     thresholds come from comparisons between public identities. Identities that training did not see give
-    the most honest ones: name a store that holds only such, without --split.
+    the most honest ones: name a store that holds only such, without --split. --variants tries fp16 and int8
+    beside it, shows size, time and accuracy side by side, keeps what is worth it and says which to use here.
 
     In: a global model (--checkpoint, or --run and --round) and a store of public faces (--store, --split).
 
-    Out: the .onnx file, with a manifest inside, and the resolved settings as .toml beside it.
+    Out: the .onnx file, with a manifest inside; beside it variants as NAME.fp16.onnx and NAME.int8.onnx, the
+    model's card as .md and the resolved settings as .toml; with --package the folder NAME.insightface.
     """,
 )

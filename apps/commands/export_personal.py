@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedfr_edge.cli import Command
-from fedfr_edge.config import option, save_config
+from fedfr_edge.config import option
 from fedfr_edge.errors import ConfigError
 
 from ..export_steps import ExportSettings, check_out, export_calibrated, need_exporter
@@ -36,9 +36,11 @@ def run(config: ExportPersonalConfig) -> None:
     need_exporter()
     from fedfr_edge.export.write import export_personal
 
-    model = _load(config)
-    export_calibrated(config, model, export_personal)
-    save_config(config, SECTION, config.out.with_suffix(".toml"))
+    model, source = _load(config)
+    run = config.run
+    if config.private is not None and (config.private.parent.parent / "checkpoints").is_dir():
+        run = config.private.parent.parent
+    export_calibrated(config, SECTION, model, export_personal, source=source, run=run)
 
 
 def _check(config: ExportPersonalConfig) -> None:
@@ -54,18 +56,20 @@ def _check(config: ExportPersonalConfig) -> None:
         raise ConfigError("--round chooses within a folder; leave it out with --checkpoint")
 
 
-def _load(config: ExportPersonalConfig) -> PersonalModel:
+def _load(config: ExportPersonalConfig) -> tuple[PersonalModel, Path]:
+    """The model and the file that it was read from."""
     if config.checkpoint is not None:
         from fedfr_edge.train.checkpoint import load_personal
 
-        return load_personal(config.checkpoint)
+        return load_personal(config.checkpoint), config.checkpoint
     from fedfr_edge.federation.private_state import load_personal_from
 
     folder = config.private
     if config.run is not None and config.client is not None:
         folder = config.run / "clients" / config.client
     assert folder is not None  # _check saw to it
-    return load_personal_from(folder, config.round)
+    model = load_personal_from(folder, config.round)
+    return model, folder / f"round_{model.round:04d}.safetensors"
 
 
 COMMAND = Command(
@@ -76,12 +80,13 @@ COMMAND = Command(
 
     The file gives two embeddings, one in the space that the client's people were learned in (for its
     logins) and one of the backbone alone. It is compared with torch before it is written. Its thresholds
-    come from comparisons between public identities, in the first of the two spaces.
+    come from comparisons between public identities, in the first of the two spaces. --variants and
+    --package: as for 'fedfr export generic'.
 
     In: a personal model (--run and --client, --private, or --checkpoint) and a store of public faces
     (--store, --split).
 
-    Out: the .onnx file, readable by its owner only, with a manifest inside, and the resolved settings as
-    .toml beside it.
+    Out: the .onnx file, readable by its owner only, with a manifest inside; beside it variants, the card as
+    .md and the resolved settings as .toml.
     """,
 )

@@ -109,12 +109,18 @@ def _table(record: Mapping[str, Any]) -> GroupedTable | None:
             groups[-1] = (kind, groups[-1][1] + 1)
         else:
             groups.append((kind, 1))
-    title = TARGETS[record["target"]].title if record["target"] in TARGETS else record["target"]
     header = ("", *(name for _, name in kinds))
     swept = len({part["x"] for part in record["parts"]}) > 1
     return GroupedTable(
-        Table(f"{title} (scale {record['scale']})", header, body, tuple(notes)), tuple(groups), folded=swept
+        Table(f"{_title(record)} (scale {record['scale']})", header, body, tuple(notes)),
+        tuple(groups),
+        folded=swept,
     )
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    target = record["target"]
+    return TARGETS[target].title if target in TARGETS else str(target)
 
 
 def _kind(heading: str) -> tuple[str, str]:
@@ -161,8 +167,7 @@ def _sweep(record: Mapping[str, Any]) -> Sweep | None:
     ]
     setting = SETTINGS.get(record["target"], record["target"])
     caption = (
-        f"{record['target'].capitalize().replace('re', 're ')}, scale {record['scale']}; bars: 95 % "
-        "intervals over the seeds."
+        f"{_title(record).partition(':')[0]}, scale {record['scale']}; bars: 95 % intervals over the seeds."
     )
     if weak:
         caption += f" {weak} points with fewer than ten false accepts are not drawn."

@@ -183,7 +183,7 @@ def difference_table(comparisons: Sequence[Comparison]) -> Table:
         "In points, with the 95 % interval of the difference (paired bootstrap: the same people drawn for "
         "both models). Where it holds 0, no difference is shown."
     )
-    header = ("models", "measure", "difference", "95 %", "the first of the two is")
+    header = ("models", "measure", "difference", "95 %", "the first is")
     return Table(f"Differences, {reading} reading", header, tuple(rows), (note,))
 
 

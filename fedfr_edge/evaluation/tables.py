@@ -88,7 +88,7 @@ def comparison_table(results: Sequence[PersonalisedResult]) -> Table:
             "thresholds sought anew; by the rule of three (3 in so many people) where no error was seen."
         )
     rates = [rate for result in results for rate in (*result.verification, *result.identification)]
-    if any(not rate.supported for rate in rates):
+    if any(rate.carried and not rate.supported for rate in rates):
         notes.append(FOOTNOTE)
     if any(not rate.carried for rate in rates):
         notes.append(NOT_CARRIED)
@@ -116,7 +116,7 @@ def client_table(result: PersonalisedResult) -> Table:
     ]
     notes = ["Worst client. " + "; ".join(worst) + "."] if worst else []
     rates_of_all = [(*client.verification, *client.identification) for client in result.clients]
-    if any(not rate.supported for found in rates_of_all for rate in found):
+    if any(rate.carried and not rate.supported for found in rates_of_all for rate in found):
         notes.append(FOOTNOTE)
     if any(not rate.carried for found in rates_of_all for rate in found):
         notes.append(NOT_CARRIED)
@@ -127,7 +127,8 @@ def client_table(result: PersonalisedResult) -> Table:
                 f"{len(few)} of {len(result.clients)} clients have fewer than {FEW_PEOPLE} people: their own "
                 "intervals are too narrow; that of the mean rests on all clients' people."
             )
-    return Table(f"{result.name}, {result.reading} reading, by client", tuple(header), tuple(rows), tuple(notes))
+    title = f"{result.name}, {result.reading} reading, by client"
+    return Table(title, tuple(header), tuple(rows), tuple(notes))
 
 
 def pairs_table(results: Sequence[PairsResult]) -> Table:

@@ -99,9 +99,7 @@ def sweep_within(
             one, other = labels[i : i + tile], labels[j : j + tile]
             apart = i != j and (one.max() < other.min() or other.max() < one.min())
             wanted = None if apart else _wanted(labels, i, j, tile)
-            tail.take_block(
-                found, row=i, column=column + j, columns=len(columns), width=width, wanted=wanted
-            )
+            tail.take_block(found, row=i, column=column + j, columns=len(columns), width=width, wanted=wanted)
 
 
 def _wanted(labels: Labels, i: int, j: int, tile: int) -> npt.NDArray[np.bool_]:

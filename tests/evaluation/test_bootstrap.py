@@ -277,6 +277,32 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert by_pair / runs < held / runs - 0.1
 
 
+def test_searches_need_the_weight_of_the_person_taken_for_a_stranger_too() -> None:
+    """TPIR at an FPIR: with strangers' weights alone the intervals come out too narrow."""
+    local, strangers, images, fpir, runs = 30, 60, 4, 0.1, 150
+    draw = np.random.default_rng(5)
+    values, intervals = [], []
+    for run in range(runs):
+        mated, non_mated = simulated(draw, local, strangers, images)
+        best, person = non_mated.max(axis=0).ravel(), non_mated.argmax(axis=0).ravel()
+        order = np.argsort(-best, kind="stable")
+        stranger = np.repeat(np.arange(strangers), images)
+        resampling = Resampling(100, run)
+        own, theirs = resampling.weights("a", local), resampling.weights("b", strangers)
+        values.append(metrics.tar_at_far(mated, best, fpir).value)
+        for left in (own, np.ones_like(own)):
+            weighted = WeightedTrials(best[order], person[order], stranger[order], People(left, theirs))
+            allowed = bootstrap.allowed_weight(theirs.sum(axis=1) * images, (fpir,))
+            who = np.repeat(np.arange(local), images)
+            accepted = accepted_by_person(mated.ravel(), who, local, weighted.thresholds(allowed))
+            shares = weighted_shares(accepted, np.full(local, float(images)), own)[:, 0]
+            intervals.append(interval_of(values[-1], shares, local))
+    truth = np.mean(values)  # no closed form; the mean of all runs is near enough
+    held = np.array([one.low <= truth <= one.high for one in intervals if one]).reshape(runs, 2).mean(axis=0)
+    assert 0.90 <= held[0] <= 0.99
+    assert held[1] < held[0] - 0.02
+
+
 def test_pairs_within_a_client_weigh_both() -> None:
     weights, images = np.array([[2.0, 1.0, 0.0]]), np.array([3.0, 4.0, 9.0])
     assert weight_within(weights, images).tolist() == [2 * 3 * 4]

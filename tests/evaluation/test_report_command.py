@@ -419,8 +419,12 @@ def test_a_reproduction(evaluation: Path, tmp_path: Path) -> None:
     assert found["tables"][0]["header"] == ["", "generic: TAR@FAR 1e-2", "paper: IJB-C"]
     (line,) = found["sweeps"][0]["panels"][0]["lines"]
     assert (line["method"], [point["x"] for point in line["points"]]) == ("fedfr", [0.3, 0.5])
-    assert found["differences"][0]["interval"] == [0.05, 0.25]
+    assert [one["first"] for one in found["differences"]] == ["fedavg", "generic: FedAvg"]
+    assert found["differences"][1]["interval"] == [0.05, 0.25]
     assert "small." in found["left_out"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<details><summary>Figure 3: the threshold" in page  # its figure has the same numbers
+    assert "Figure 3, scale tiny" in page
 
 
 def test_pairs_and_ijbc(evaluation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def test_json_has_the_agreed_keys() -> None:
     }
     assert set(values) == {
         *("format", "kind", "name", "client", "round", "dim", "backbone", "preprocessing", "outputs"),
-        *("thresholds", "training_data_licence", "weights_sha256", "versions"),
+        *("thresholds", "training_data_licence", "weights_sha256", "versions", "precision"),
     }
 
 
