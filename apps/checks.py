@@ -227,7 +227,7 @@ def _cryptography() -> Iterator[Check]:
 
 
 def _keyring() -> Iterator[Check]:
-    from fedfr_edge.recognition.keys import safe_keyring
+    from fedfr_edge.recognition.os_keyring import safe_keyring
 
     try:
         ring = safe_keyring()

@@ -1,4 +1,4 @@
-"""What ``enrol`` and ``login`` have in common: opening the model, the key, the detector, photographs."""
+"""What the commands of a device share: opening gallery, key, model and detector, reading photographs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import numpy as np
@@ -14,15 +14,26 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
 from fedfr_edge.recognition.encoder import OnnxEncoder
-from fedfr_edge.recognition.keys import KeyFile, KeyProvider, KeyringKey, Passphrase
+from fedfr_edge.recognition.keys import KeyFile, KeyProvider, Passphrase
+from fedfr_edge.recognition.os_keyring import KeyringKey
 from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.detect import Detector
 from fedfr_edge.vision.runtime import conflict
 
 from . import console
+from .gallery_options import GalleryOptions
+
+if TYPE_CHECKING:
+    from fedfr_edge.recognition.vault import Vault
 
 PASSPHRASE_VARIABLE = "FEDFR_PASSPHRASE"
-"""Environment variable read before a passphrase is asked for on the terminal."""
+"""Environment variable read before a gallery's passphrase is asked for on the terminal."""
+
+NEW_VARIABLE = "FEDFR_NEW_PASSPHRASE"
+"""The same for the new passphrase of ``gallery rekey``."""
+
+EXPORT_VARIABLE = "FEDFR_EXPORT_PASSPHRASE"
+"""The same for the passphrase of an export."""
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"])
 """Files of a folder that are taken for photographs (case does not matter)."""
@@ -78,14 +89,24 @@ _ADVICE = {
 }
 
 
-def key_provider(kind: KeyKind, key_file: Path | None, gallery: Path, *, new: bool) -> KeyProvider:
+def key_provider(
+    kind: KeyKind,
+    key_file: Path | None,
+    gallery: Path,
+    *,
+    new: bool,
+    variable: str = PASSPHRASE_VARIABLE,
+    prompt: str = "Passphrase",
+) -> KeyProvider:
     """Where the key of ``gallery`` is kept.
 
     Args:
         kind: file, passphrase or keyring.
         key_file: for ``"file"``; None means ``GALLERY.key``, beside the gallery.
-        gallery: the gallery's file.
-        new: the gallery is about to be made: a passphrase is then asked for twice.
+        gallery: the gallery's folder.
+        new: the key is about to be made: a passphrase is then asked for twice.
+        variable: environment variable that may hold the passphrase.
+        prompt: what to ask for it.
 
     Raises:
         ConfigError: a key file is given with another kind of key.
@@ -97,15 +118,48 @@ def key_provider(kind: KeyKind, key_file: Path | None, gallery: Path, *, new: bo
         return KeyringKey()
     if kind == "file":
         return KeyFile(key_file if key_file is not None else gallery.with_name(gallery.name + ".key"))
-    text = os.environ.get(PASSPHRASE_VARIABLE)
+    return Passphrase(passphrase(variable, prompt, new=new))
+
+
+def passphrase(variable: str, prompt: str, *, new: bool = False) -> str:
+    """A passphrase from the environment, or asked for on the terminal (twice if it is new).
+
+    Raises:
+        GalleryError: there is neither.
+    """
+    text = os.environ.get(variable)
     if text is None:
         if not sys.stdin.isatty():
             raise GalleryError(
-                "the gallery needs a passphrase and there is no terminal to ask on; set the environment "
-                f"variable {PASSPHRASE_VARIABLE}"
+                "a passphrase is needed and there is no terminal to ask on; set the environment variable "
+                f"{variable}"
             )
-        text = str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
-    return Passphrase(text)
+        text = str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
+    return text
+
+
+def open_gallery(config: GalleryOptions, *, accept_restored: bool = False, inspect: bool = False) -> Vault:
+    """Open the gallery that a command was given; see :meth:`Vault.open`.
+
+    Raises:
+        ConfigError, GalleryError, WriteError: as :func:`key_provider` and :meth:`Vault.open`.
+    """
+    from fedfr_edge.recognition.vault import Vault
+
+    keys = key_provider(config.key, config.key_file, config.gallery, new=False)
+    return Vault.open(config.gallery, keys, accept_restored=accept_restored, inspect=inspect)
+
+
+def is_new_gallery(path: Path) -> bool:
+    """Whether a gallery is still to be made at ``path``.
+
+    Raises:
+        GalleryError: something else is there.
+    """
+    from fedfr_edge.recognition.vault_files import STATE, require_place
+
+    require_place(path)
+    return not (path / STATE).exists()
 
 
 def photo_files(paths: Sequence[Path]) -> list[Path]:

@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedfr_edge.config import as_dict
-from fedfr_edge.errors import ConfigError, DataError
-from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
 
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.evaluation.tables import Table
     from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.card import Origin
-    from fedfr_edge.export.write import ExportReport
+    from fedfr_edge.export.bundle import ExportReport
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
-
-_RESULTS = "personalised.json"
 
 _TOLD = ("method", "profile", "epochs", "learning_rate", "batch_size", "dp_noise", "participation", "seed")
 """Settings of a run that its card names; the others stand in the command."""
@@ -50,7 +47,7 @@ def gather_origin(
         store: the aligned-face store of the public faces.
         split: its split.
         calibration: the faces behind the thresholds.
-        evaluation: see :func:`read_evaluation`.
+        evaluation: see :mod:`.export_evaluation`.
         command: the export's command line.
     """
     from fedfr_edge.export.card import Origin
@@ -102,84 +99,6 @@ def command_of(record: Path) -> str | None:
 def config_line(config: object, section: str) -> str:
     """The command line of the command that is running."""
     return command_line(section, as_dict(config), type(config))
-
-
-def read_evaluation(folder: Path, client: str | None, models: Sequence[Path]) -> list[Table]:
-    """Tables of ``fedfr evaluate personalised`` for a card: the generic model's means, or one client's rates.
-
-    Args:
-        folder: its ``--out``.
-        client: whose personal model; None for the generic one.
-        models: files of the model; the results must be of one of them. Those that do not exist are skipped.
-
-    Raises:
-        DataError: there are no such results, or they are damaged.
-        ConfigError: they are of other models.
-    """
-    from .study.measure import sha256_of
-
-    file = folder / _RESULTS
-    try:
-        record = json.loads(file.read_text())
-        measured = {one["sha256"] for one in record["models"]}
-        if not measured.intersection(sha256_of(model) for model in models if model.is_file()):
-            raise ConfigError(
-                f"{file} is of other models than {models[0]}; evaluate this one with 'fedfr evaluate "
-                "personalised', or leave --evaluation out"
-            )
-        results = [one for one in record["results"] if one["reading"] == "standard"] or record["results"]
-        return [_evaluation_table(one, client, record) for one in results if _fits(one["name"], client)]
-    except OSError as error:
-        raise DataError(
-            f"cannot read {file}: {error.strerror}; give the --out folder of 'fedfr evaluate personalised'"
-        ) from error
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise DataError(
-            f"{file} holds no results of 'fedfr evaluate personalised' ({error!r}); run it again"
-        ) from error
-
-
-def _fits(name: str, client: str | None) -> bool:
-    from .models_for_evaluation import GENERIC
-
-    return (name == GENERIC) == (client is None)
-
-
-def _evaluation_table(result: Mapping[str, Any], client: str | None, record: Mapping[str, Any]) -> Table:
-    rates = result
-    if client is not None:
-        rates = next(one for one in result["clients"] if one["client"] == client)
-    kinds = (("TAR@FAR", rates["verification"]), ("TPIR@FPIR", rates["identification"]))
-    rows = [
-        (f"{kind} {rate_text(rate['far_target'])}", *_rate_cells(rate))
-        for kind, found in kinds
-        for rate in found
-    ]
-    people = client or f"mean over {len(result['clients'])} clients"
-    licence = record["store"].get("licence") or "unknown"
-    notes = (
-        f"Personalised protocol, {result['reading']} reading, {people}; store "
-        f"{record['store']['digest'][:12]} (terms: {licence}), split seed {record['split']['seed']}. "
-        "†: rests on fewer than ten false accepts.",
-    )
-    return Table(result["name"], ("rate", "%", "95 %", "mated trials", "non-mated"), tuple(rows), notes)
-
-
-def _rate_cells(rate: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    if not rate["carried"] or rate["value"] is None:
-        return DASH, DASH, *_trials(rate)
-    interval = rate.get("interval")
-    span = DASH if interval is None else f"{percent(interval['low'])} … {percent(interval['high'])}"
-    return percent(rate["value"]) + ("" if rate["supported"] else " †"), span, *_trials(rate)
-
-
-def _trials(rate: Mapping[str, Any]) -> tuple[str, str]:
-    """Trials of one client, or the least and most over clients."""
-    mated = rate.get("trials_per_client") or [rate["trials"]]
-    non_mated = rate.get("non_mated_per_client") or [rate["non_mated"]]
-    return tuple(  # type: ignore[return-value]
-        " to ".join(f"{value:,}" for value in sorted(set(values))) for values in (mated, non_mated)
-    )
 
 
 def _facts(

@@ -17,7 +17,7 @@ from .console import log, out, progress_bars
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.export.calibration import Calibration
-    from fedfr_edge.export.write import ExportReport
+    from fedfr_edge.export.bundle import ExportReport
     from fedfr_edge.recognition.manifest import Precision
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
 
@@ -45,8 +45,9 @@ class ExportSettings:
     package: Literal["insightface"] | None = option(
         None, help="also write OUT's model as a folder that insightface loads"
     )
-    evaluation: Path | None = option(
-        None, help="results of fedfr evaluate personalised on this model, for its card"
+    only_recommended: bool = option(False, help="write one file only, OUT: of --variants the recommended one")
+    evaluation: tuple[Path, ...] = option(
+        (), help="results of fedfr evaluate personalised or pairs on this model, for its card"
     )
 
 
@@ -126,14 +127,13 @@ def export_calibrated(
         run: its training run's folder, if it has one.
 
     Raises:
-        FedFRError: as :func:`open_calibration`, ``read_evaluation`` and ``export``; nothing is written then.
+        FedFRError: as :func:`open_calibration`, ``read_evaluations`` and ``export``; nothing is written then.
     """
-    from .export_origin import config_line, gather_origin, read_evaluation
+    from .export_evaluation import read_evaluations
+    from .export_origin import config_line, gather_origin
 
     variants, client = precisions_of(config.variants), getattr(model, "client", None)
-    evaluation = []
-    if config.evaluation is not None:
-        evaluation = read_evaluation(config.evaluation, client, (source, config.out))
+    evaluation = read_evaluations(config.evaluation, client, (source, config.out))
     calibration, store = open_calibration(
         config.store,
         config.split,
@@ -165,6 +165,7 @@ def export_calibrated(
             variants=variants,
             judges=judges,
             insightface=config.package == "insightface",
+            only_recommended=config.only_recommended,
             progress=progress,
         )
     show_report(report, calibration)
@@ -243,7 +244,7 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
         f"against torch, {report.real_faces} real faces and {noise} images of noise: largest difference "
         f"{report.max_abs_difference:.1e}, lowest cosine {report.lowest_cosine:.7f}"
     )
-    if len(report.files) + len(report.rejected) > 1:
+    if report.judged:
         from fedfr_edge.export.card import files_table
 
         from .result_tables import print_table

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fedfr_edge.data.split import Split
 from fedfr_edge.data.store import FaceStore
 from fedfr_edge.evaluation.metrics import LEAST_FALSE_ACCEPTS, allowed_false_accepts, tar_at_far
+from fedfr_edge.recognition.calibrate import count_impostors
 from fedfr_edge.recognition.manifest import DEFAULT_FAR
 from fedfr_edge.types import AlignedFaces, Embeddings, Labels
 
@@ -77,10 +78,8 @@ class Judges:
         return tar_at_far(scores[counted & same], non_mated, far).value
 
     def _non_mated(self, own: npt.NDArray[np.bool_]) -> int:
-        mine, count = self.labels[own], int(own.sum())
-        _, sizes = np.unique(mine, return_counts=True)
-        within = math.comb(count, 2) - sum(math.comb(int(size), 2) for size in sizes)
-        return count * int((~own).sum()) + within
+        count = int(own.sum())
+        return count * int((~own).sum()) + count_impostors(self.labels[own])
 
 
 def choose_judges(
@@ -122,9 +121,10 @@ def choose_judges(
     owned = {name: np.isin(chosen, rows[name]) for name in measured}
     owned = {name: own for name, own in owned.items() if own.any()}
     people = len(np.unique(store.labels[chosen]))
+    mated = sum(_mated(store.labels[chosen[own]]) for own in owned.values())
     source = (
         f"{len(chosen)} test images of {people} people of {len(rows)} clients, store {store.digest[:12]}, "
-        f"measured for {client or f'{len(owned)} clients'}"
+        f"measured for {client or f'{len(owned)} clients'}, {mated:,} mated pairs"
     )
     return Judges(store.images[chosen], store.labels[chosen], owned, source)
 
@@ -135,9 +135,14 @@ def _of_calibration(calibration: Calibration, limit: int, seed: int) -> Judges:
     labels = calibration.labels[chosen]
     source = (
         f"{len(chosen)} of the public faces that the thresholds are taken from, {len(np.unique(labels))} "
-        "people (no client's test images at hand)"
+        f"people, {_mated(labels):,} mated pairs (no client's test images at hand)"
     )
     return Judges(calibration.faces[chosen], labels, {"public": np.ones(len(chosen), bool)}, source)
+
+
+def _mated(labels: Labels) -> int:
+    """Pairs of images of one person."""
+    return math.comb(len(labels), 2) - count_impostors(labels)
 
 
 def _draw(

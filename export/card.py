@@ -13,7 +13,8 @@ from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
 from fedfr_edge.recognition.manifest import far_key
 
 if TYPE_CHECKING:
-    from .write import Exported, ExportReport
+    from .bundle import ExportReport
+    from .variants import Variant
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,25 @@ class Origin:
 
 
 def files_table(report: ExportReport) -> Table:
-    """The files of a bundle side by side: size, time, accuracy, distance from torch."""
-    compared = any(file.measured.latency for file in report.files)
-    header = ["file", "precision", "MB"]
+    """What was measured side by side, kept or not: size, time, accuracy, distance from torch."""
+    compared = bool(report.judged)
+    header = ["precision", "file", "MB"]
     if compared:
         header += ["ms, 1 thread", "of fp32's time", f"TAR@FAR {rate_text(report.judged_far)}"]
     header += ["to torch", "lowest cosine"]
-    rows = [tuple(_file_row(file, compared)) for file in report.files]
+    rows = [_row(file.measured, file.path.name, file.bytes, compared) for file in report.files]
+    rows += [
+        _row(variant, "not kept", len(variant.data), compared) for variant in report.rejected if variant.data
+    ]
     notes = [f"To torch: largest difference of a component, {_compared_text(report)}."]
     if compared:
         notes.append(
             "Time: median of one face, measured in turns with fp32 in this run, on this machine. "
             f"TAR, per cent: {report.judged}."
         )
-        chosen = next(file for file in report.files if file.measured.precision == report.recommended)
-        notes.append(f"Recommended here: {report.recommended} ({chosen.path.name}). {_reason(report)}")
+        notes.append(f"Recommended here: {report.recommended}. {_reason(report)}")
     notes += [f"{variant.precision}: {variant.why}." for variant in report.rejected]
-    return Table("Files", tuple(header), tuple(rows), tuple(notes))
+    return Table("Files", tuple(header), tuple(sorted(rows, key=_order)), tuple(notes))
 
 
 def thresholds_table(report: ExportReport) -> Table:
@@ -113,16 +116,19 @@ def write_card(report: ExportReport, origin: Origin) -> str:
     return "\n".join(lines)
 
 
-def _file_row(file: Exported, compared: bool) -> list[str]:
-    measured = file.measured
-    cells = [file.path.name, measured.precision, f"{file.bytes / 1e6:.2f}"]
+def _row(measured: Variant, file: str, size: int, compared: bool) -> tuple[str, ...]:
+    cells = [measured.precision, file, f"{size / 1e6:.2f}"]
     if compared:
         time, tar = measured.latency, measured.accuracy
         cells += [DASH, DASH] if time is None else [f"{time.milliseconds:.2f}", f"{time.ratio:.2f}"]
         cells.append(DASH if tar is None else percent(tar))
     if measured.parity is None:
-        return [*cells, DASH, DASH]
-    return [*cells, f"{measured.parity.max_abs_difference:.1e}", f"{measured.parity.lowest_cosine:.7f}"]
+        return (*cells, DASH, DASH)
+    return (*cells, f"{measured.parity.max_abs_difference:.1e}", f"{measured.parity.lowest_cosine:.7f}")
+
+
+def _order(row: tuple[str, ...]) -> int:
+    return ("fp32", "fp16", "int8").index(row[0])
 
 
 def _compared_text(report: ExportReport) -> str:
@@ -132,10 +138,11 @@ def _compared_text(report: ExportReport) -> str:
 
 
 def _reason(report: ExportReport) -> str:
+    """Why the recommended one is; its own words say how it compares with fp32."""
     chosen = next(file.measured for file in report.files if file.measured.precision == report.recommended)
     if chosen.precision == "fp32":
-        others = "; ".join(f"{file.measured.precision}: {file.measured.why}" for file in report.files[1:])
-        return f"It is the fastest, or the others are too inaccurate. {others}".strip()
+        others = [f"{file.measured.precision}: {file.measured.why}" for file in report.files[1:]]
+        return "; ".join(["No variant that was kept is faster, or as fast and smaller", *others]) + "."
     return f"The fastest, or as fast as the fastest and smaller: {chosen.why}."
 
 

@@ -119,6 +119,16 @@ def decide(variants: Sequence[Variant]) -> tuple[list[Variant], str]:
     return decided, best.precision
 
 
+def only(variants: Sequence[Variant], precision: Precision) -> list[Variant]:
+    """Keep ``precision`` alone."""
+    return [
+        variant
+        if variant.precision == precision or not variant.kept
+        else replace(variant, kept=False, why=f"not kept: {precision} is recommended here")
+        for variant in variants
+    ]
+
+
 def _make(shop: Workshop, precision: Precision) -> Variant:
     """A variant that runs and gives unit vectors, calibrated; or one without data that says why not."""
     try:

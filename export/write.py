@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,6 @@ import onnx
 import torch
 
 import fedfr_edge
-from fedfr_edge import atomic
 from fedfr_edge.errors import DataError, ExportError, MissingPartError
 from fedfr_edge.recognition.encoder import weights_sha256
 from fedfr_edge.recognition.manifest import (
@@ -35,78 +34,16 @@ from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings, Progress, no_p
 from fedfr_edge.vision.runtime import import_onnxruntime, open_session
 
 from .accuracy import Judges
+from .bundle import Exported, ExportReport, file_of, write_all
 from .calibration import Calibration, calibrate_model
 from .fuse import FusedModel, describe_preprocessing
 from .graph import to_onnx
 from .insightface_package import MODEL_FILE, check_same, package_files
 from .parity import RANDOM_FACES, check_parity
-from .variants import Variant, Workshop, compare
+from .variants import Variant, Workshop, compare, only
 
 _BATCH = 64
 _REAL_FACES = 8
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One .onnx file of a bundle.
-
-    Attributes:
-        path: where it is.
-        bytes: its size.
-        sha256: of the file; templates are bound to it.
-        manifest: what the file says about itself.
-        measured: how it did in comparison.
-    """
-
-    path: Path
-    bytes: int
-    sha256: str
-    manifest: Manifest
-    measured: Variant
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written and how well it agrees with torch.
-
-    Attributes:
-        path: the float32 .onnx file.
-        bytes: its size.
-        max_abs_difference: largest difference of a component to torch, over ``faces_compared`` images.
-        lowest_cosine: lowest cosine between torch's and onnxruntime's vector of one image.
-        faces_compared: images of noise and, where the export was calibrated, real faces.
-        real_faces: how many of them are real faces.
-        seconds: what the export took.
-        manifest: what the float32 file says about itself.
-        files: all .onnx files of the bundle, float32 first.
-        rejected: variants that were asked for and not kept.
-        recommended: which precision to use here.
-        judged: on whose faces accuracy was measured, in words; empty where it was not.
-        judged_far: at which FAR.
-        package: the insightface package's folder, if there is one.
-        removed: variants of an earlier bundle of this name, which do not belong to this one.
-    """
-
-    path: Path
-    bytes: int
-    max_abs_difference: float
-    lowest_cosine: float
-    faces_compared: int
-    real_faces: int
-    seconds: float
-    manifest: Manifest
-    files: tuple[Exported, ...]
-    rejected: tuple[Variant, ...] = ()
-    recommended: Precision = "fp32"
-    judged: str = ""
-    judged_far: float = 0.0
-    package: Path | None = None
-    removed: tuple[Path, ...] = ()
-
-    @property
-    def thresholds(self) -> tuple[Threshold, ...]:
-        """The float32 file's thresholds, by falling false accept rate; empty if not calibrated."""
-        return self.manifest.thresholds
 
 
 def export_generic(
@@ -119,6 +56,7 @@ def export_generic(
     variants: Sequence[Precision] = (),
     judges: Judges | None = None,
     insightface: bool = False,
+    only_recommended: bool = False,
     progress: Progress = no_progress,
 ) -> ExportReport:
     """Write the generic model Θ_g as ONNX: faces to ``embedding``.
@@ -134,6 +72,7 @@ def export_generic(
             :mod:`.variants`. They need ``calibration`` and ``judges``.
         judges: faces on which the files' accuracy is compared.
         insightface: also write the float32 model as a package for insightface.
+        only_recommended: write no file but the recommended one, at ``path``.
         progress: told of the steps, and of each batch of calibration.
 
     Raises:
@@ -144,7 +83,7 @@ def export_generic(
         WriteError: the disk refused.
         In each case no file is written and earlier ones are untouched.
     """
-    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface)
+    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface, only_recommended)
     return _export(model, path, name or f"generic round {model.round}", wishes, progress, mode=0o644)
 
 
@@ -158,6 +97,7 @@ def export_personal(
     variants: Sequence[Precision] = (),
     judges: Judges | None = None,
     insightface: bool = False,
+    only_recommended: bool = False,
     progress: Progress = no_progress,
 ) -> ExportReport:
     """Write a personal model [Θ_l, Π_l] as ONNX: faces to ``embedding`` and ``backbone_embedding``.
@@ -166,13 +106,8 @@ def export_personal(
     client's people: they are readable by their owner only (mode 0600). Arguments and errors are those of
     :func:`export_generic`; the default name is ``<client> round N``.
     """
-    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface)
+    wishes = _Wishes(calibration, licence, tuple(variants), judges, insightface, only_recommended)
     return _export(model, path, name or f"{model.client} round {model.round}", wishes, progress, mode=0o600)
-
-
-def file_of(path: Path, precision: Precision) -> Path:
-    """Where a bundle keeps ``precision``; ``path`` is its float32 file."""
-    return path if precision == "fp32" else path.with_name(f"{path.stem}.{precision}.onnx")
 
 
 @dataclass(frozen=True)
@@ -182,6 +117,7 @@ class _Wishes:
     variants: tuple[Precision, ...]
     judges: Judges | None
     insightface: bool
+    only_recommended: bool
 
 
 def _export(
@@ -222,27 +158,30 @@ def _export(
         assert wishes.judges is not None
         shop = Workshop(fused, proto, real, calibration, wishes.judges, _session, embed)
         variants, recommended = compare(shop, variants[0], others)
-    files = [
-        _finished(variant, path, _manifest(model, name, wishes.licence, variant))
-        for variant in variants
-        if variant.kept
-    ]
+    if wishes.only_recommended:
+        variants = only(variants, recommended)
+    kept = [variant for variant in variants if variant.kept]
+    files = []
+    for variant in kept:
+        place = path if len(kept) == 1 else file_of(path, variant.precision)
+        files.append(_finished(variant, place, _manifest(model, name, wishes.licence, variant)))
     package = path.with_name(f"{path.stem}.insightface") if wishes.insightface else None
     contents = {file.path: content for file, content in files}
     if package is not None:
-        for file_name, content in _package(proto, files[0][0].manifest, session, real).items():
+        plain_manifest = _manifest(model, name, wishes.licence, Variant("fp32", data, parity, thresholds))
+        for file_name, content in _package(proto, plain_manifest, session, real).items():
             contents[package / file_name] = content
-    removed = _write_all(contents, path, mode)
-    plain = files[0][0]
+    removed = write_all(contents, path, mode)
+    first = files[0][0]
     return ExportReport(
         path=path,
-        bytes=plain.bytes,
+        bytes=first.bytes,
         max_abs_difference=parity.max_abs_difference,
         lowest_cosine=parity.lowest_cosine,
         faces_compared=parity.faces,
         real_faces=len(real),
         seconds=time.perf_counter() - started,
-        manifest=plain.manifest,
+        manifest=first.manifest,
         files=tuple(file for file, _ in files),
         rejected=tuple(variant for variant in variants if not variant.kept),
         recommended=recommended,
@@ -281,13 +220,12 @@ def _embed(session: Any, faces: AlignedFaces, what: str, progress: Progress) -> 
     return np.concatenate(blocks)
 
 
-def _finished(variant: Variant, path: Path, manifest: Manifest) -> tuple[Exported, bytes]:
+def _finished(variant: Variant, file: Path, manifest: Manifest) -> tuple[Exported, bytes]:
     """The file with its manifest inside, not yet written."""
     proto = onnx.load_from_string(variant.data)
     entry = proto.metadata_props.add()
     entry.key, entry.value = MANIFEST_KEY, manifest.to_json()
     data: bytes = proto.SerializeToString()
-    file = file_of(path, variant.precision)
     return Exported(file, len(data), hashlib.sha256(data).hexdigest(), manifest, variant), data
 
 
@@ -298,27 +236,6 @@ def _package(proto: Any, manifest: Manifest, session: Any, real: AlignedFaces) -
     faces = np.concatenate([real, rng.integers(0, 256, (RANDOM_FACES, FACE_SIZE, FACE_SIZE, 3), np.uint8)])
     check_same(_session(files[MODEL_FILE]), faces, session.run([EMBEDDING], {INPUT_NAME: faces})[0])
     return files
-
-
-def _write_all(contents: Mapping[Path, bytes], path: Path, mode: int) -> tuple[Path, ...]:
-    """Write all files of a bundle or none; then drop variants that an earlier bundle left at ``path``."""
-    staged: dict[Path, Path] = {}
-    try:
-        for file, data in contents.items():
-            staged[file] = file.with_name(f".{file.name}.staged")
-            atomic.write_bytes(staged[file], data, mode=mode)
-        for file, waiting in staged.items():
-            with atomic.write_errors(file):
-                waiting.replace(file)
-            atomic.sync_folder(file.parent)
-    finally:
-        for waiting in staged.values():
-            waiting.unlink(missing_ok=True)
-    variants: tuple[Precision, ...] = ("fp16", "int8")
-    old = [file for one in variants if (file := file_of(path, one)).exists() and file not in contents]
-    for file in old:
-        file.unlink()
-    return tuple(old)
 
 
 def _manifest(

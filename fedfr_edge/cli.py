@@ -61,6 +61,18 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "enrol": "Enrol a person from photographs into an encrypted gallery.",
     "login": "Compare a photograph with the gallery and decide.",
+    "gallery": {
+        "list": "Who is enrolled.",
+        "delete": "Forget a person: template and key.",
+        "export": "All people to one file under a passphrase, for another device.",
+        "import": "The people of such a file into a gallery.",
+        "rekey": "A new key, or another place for it; accept a restored copy.",
+        "unlock": "Another factor was used: face login is on again.",
+    },
+    "audit": {
+        "show": "A gallery's log of enrolments, logins and deletions.",
+        "verify": "Whether anybody edited, cut, reordered or extended that log.",
+    },
     "bench": {
         "train": "What training costs on this machine, against plain loops in the same run.",
         "federation": "What a federated round costs beyond training.",
@@ -71,12 +83,14 @@ COMMANDS: dict[str, dict[str, str] | str] = {
 """The command tree. ``data import`` is the module ``fedfr_edge.apps.commands.data_import``."""
 
 _GROUP_HELP = {
+    "audit": "The log of an encrypted gallery.",
     "bench": "Measure this machine.",
     "data": "Make, split and look at stores of aligned faces.",
     "evaluate": "Measure torch checkpoints and exported models.",
     "export": "Write models as ONNX, checked against torch.",
     "models": "Detectors and other public model files; nothing is downloaded unasked.",
     "federation": "Rounds over several machines (docs/deploy.md).",
+    "gallery": "Look after an encrypted gallery.",
     "runs": "Tell training runs apart.",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedfr_edge.cli import Command
-from fedfr_edge.config import option, save_config
+from fedfr_edge.config import dump_config, option
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.recognition.manifest import DEFAULT_FAR
 
@@ -20,9 +20,9 @@ In: photographs that show the person alone (files or a folder), and a model that
 wrote. Photographs without a face, with several, too small, dark, bright, blurred or turned away, or
 that cannot be read are skipped and listed; nobody is enrolled if none is left.
 
-Out: GALLERY (AES-256-GCM, mode 0600; made if it is not there), its key, and GALLERY.enrol.toml with
-the settings, but without the name and the photographs. Exit status 0: enrolled; 1: not, and the
-gallery is as it was.
+Out: GALLERY (a folder, mode 0700; AES-256-GCM, a key for each person; made if it is not there), its key, a
+line in its log, and GALLERY/enrol.toml with the settings, but without the name and the photographs. No
+photograph is kept. Exit status 0: enrolled; 1: not, and the gallery is as it was.
 
 The default key lies beside the gallery (GALLERY.key): that keeps out who gets hold of the gallery
 alone. Put it on another medium with --key-file, or use --key passphrase."""
@@ -45,15 +45,13 @@ class EnrolConfig:
     far: float = option(
         DEFAULT_FAR, low=0, high=1, help="false accept rate at which unlike photographs are remarked"
     )
-    audit: Path | None = option(None, help="append a line without biometric data to this log")
-    audit_names: bool = option(False, help="write the person's name into the log as well")
     provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider; refuses if not in effect")
     threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
 
 
 def run(config: EnrolConfig) -> None:
     """Enrol and report."""
-    from fedfr_edge.recognition.audit import AuditLog
+    from fedfr_edge import atomic
     from fedfr_edge.recognition.gallery import Gallery
     from fedfr_edge.recognition.login import enrol
     from fedfr_edge.recognition.vault import Vault
@@ -70,11 +68,12 @@ def run(config: EnrolConfig) -> None:
     files = device.photo_files(config.photos)
     encoder = device.open_encoder(config.model, config.provider, config.threads)
     detector = device.open_eyes(config.detector, config.aligned, config.threads)
-    new = not config.gallery.exists()
+    new = device.is_new_gallery(config.gallery)
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=new)
-    vault = None if new else Vault.open(config.gallery, keys, model_digest=encoder.digest)
-    gallery = Gallery(encoder.digest, encoder.dim) if vault is None else vault.gallery
-    replaced = gallery.find(name) is not None
+    gallery = Gallery(encoder.digest, encoder.dim)
+    if not new:  # looked at, and given back: logins go on while photographs are searched for faces
+        with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
+            gallery = vault.gallery
     calibrated = encoder.manifest.threshold_at(config.far)
     with console.progress_bars() as progress:
         result = enrol(
@@ -88,23 +87,21 @@ def run(config: EnrolConfig) -> None:
             replace=config.replace,
             progress=progress,
         )
-    if vault is None:  # only now, so that an enrolment that fails leaves no key behind
-        vault = Vault.create(config.gallery, gallery, keys)
-    vault.save()
-    if config.audit is not None:
-        AuditLog(config.audit, names=config.audit_names).enrolment(
-            result.person, model_digest=encoder.digest, vault=vault.id, replaced=replaced
-        )
-    # The record lies in the clear beside the encrypted gallery: it must not say who is in it.
-    public = dataclasses.replace(config, name=None, photos=())
-    save_config(public, SECTION, config.gallery.with_name(config.gallery.name + ".enrol.toml"))
+    template = gallery.template_of(result.person)
+    # Made only now, so that an enrolment that fails leaves no key behind.
+    with Vault.open_or_make(config.gallery, keys, model_digest=encoder.digest, dim=encoder.dim) as vault:
+        # The record lies in the clear beside the encrypted people: it must not say who they are.
+        record = dump_config(dataclasses.replace(config, name=None, photos=()), SECTION)
+        atomic.write_text(config.gallery / "enrol.toml", record, mode=0o600)
+        (person,) = vault.enrol([(name, template)], replace=config.replace)
+        count = len(vault.gallery)
     for label, reason, detail in result.skipped:
         device.say(f"skipped {label} ({reason.value}): {detail}")
     for text in result.remarks:
         device.say(f"remark: {text}")
     device.say(
-        f"enrolled {result.person.name} (id {result.person.id}) from {len(result.used)} of {len(files)} "
-        f"photographs; {len(gallery)} in {config.gallery}"
+        f"enrolled {person.name} (id {person.id}) from {len(result.used)} of {len(files)} photographs; "
+        f"{count} in {config.gallery}"
     )
 
 

@@ -55,6 +55,7 @@ def run(config: EvaluatePairsConfig) -> None:
 
     from ..models_for_evaluation import Backend, open_for_pairs
     from ..result_tables import print_table
+    from ..study.measure import sha256_of
 
     store = FaceStore.open(config.store)
     path_of_pairs = _list_of(config)
@@ -82,6 +83,7 @@ def run(config: EvaluatePairsConfig) -> None:
     record = {
         "version": fedfr_edge.__version__,
         "store": {"path": str(store.path), "digest": store.digest, "licence": store.manifest.get("licence")},
+        "models": [{"path": str(path), "sha256": sha256_of(path)} for path in config.model],
         "pairs": {"path": str(path_of_pairs), "count": len(pairs)},
         "flip": config.flip,
         "device": config.device,

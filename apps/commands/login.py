@@ -25,12 +25,16 @@ In: one photograph (of several faces the large and central one is compared), the
 it is "who is it?", and nobody may be the answer.
 
 Out: the decision with its reason code, score and threshold, on standard output (--json: one JSON
-object). Exit status 0: accepted; 1: refused, or an error; an error goes to standard error and
-begins with "error:".
+object), and a line in the gallery's log. Exit status 0: accepted; 1: refused, or an error; an error goes to
+standard error and begins with "error:".
 
 The threshold is the model's own, calibrated when it was exported; --far chooses among the rates it
 was calibrated at. The rate is that of one comparison: with N people enrolled, a stranger has N
-chances."""
+chances.
+
+After 5 failures in a row each further login is refused for 30 s, then 60 s, and so on up to an hour; after
+50, and after the machine has started, face login is off until another factor was used ('fedfr gallery
+unlock'). A photograph without a usable face is no failure. --no-lockout neither counts nor refuses."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,7 @@ class LoginConfig:
     aligned: bool = option(False, help="the image is an aligned 112×112 face already")
     key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
     key_file: Path | None = option(None, help="the key file; default: GALLERY.key")
-    audit: Path | None = option(None, help="append a line without biometric data to this log")
-    audit_names: bool = option(False, help="write the person's name into the log as well")
-    lockout: bool = option(False, help="refuse for 30 s after 5 failures in a row (kept in GALLERY.attempts)")
+    lockout: bool = option(True, help="pause after failures in a row; ask for another factor after a start")
     json: bool = option(False, help="print the decision as one JSON object")
     provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider; refuses if not in effect")
     threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
@@ -99,9 +101,7 @@ def decide(config: LoginConfig) -> Answer:
     Raises:
         FedFRError: the photograph, the model, the gallery or its key cannot be used.
     """
-    from fedfr_edge.recognition.audit import AuditLog
-    from fedfr_edge.recognition.capture import Reason
-    from fedfr_edge.recognition.lockout import Lockout
+    from fedfr_edge.recognition.lockout import WITHOUT_LIVENESS
     from fedfr_edge.recognition.login import Decision, login, operating_threshold
     from fedfr_edge.recognition.vault import Vault
     from fedfr_edge.vision.image import read_image
@@ -122,31 +122,24 @@ def decide(config: LoginConfig) -> Answer:
             f"comparisons of {record.source}"
         )
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)
-    vault = Vault.open(config.gallery, keys, model_digest=encoder.digest)
-    lockout = Lockout(config.gallery.with_name(config.gallery.name + ".attempts")) if config.lockout else None
-    wait = lockout.remaining() if lockout is not None else 0.0
-    if far is not None and config.name is None and len(vault.gallery) > 1:
-        rests_on += f"; up to {min(1.0, far * len(vault.gallery)):g} for {len(vault.gallery)} people"
-    if wait > 0:
-        decision = Decision(
-            False, Reason.LOCKED, None, None, threshold, 0, f"too many failures, wait {wait:.0f} s"
-        )
-    else:
-        detector = device.open_eyes(config.detector, config.aligned, config.threads)
-        decision = login(
-            image,
-            encoder=encoder,
-            gallery=vault.gallery,
-            detector=detector,
-            threshold=threshold,
-            claim=config.name,
-        )
-        if lockout is not None:
-            lockout.record(decision)
-    # Before anything is granted: a decision that cannot be logged is not given.
-    if config.audit is not None:
-        log = AuditLog(config.audit, names=config.audit_names)
-        log.decision(decision, model_digest=encoder.digest, vault=vault.id)
+    # Open until the decision is on disk: attempts come one after another, and none is told before it counts.
+    with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
+        people = len(vault.gallery)
+        block = vault.blocked(WITHOUT_LIVENESS) if config.lockout else None
+        if block is not None:
+            decision = Decision(False, block.reason, None, None, threshold, 0, block.detail)
+        else:
+            decision = login(
+                image,
+                encoder=encoder,
+                gallery=vault.gallery,
+                detector=device.open_eyes(config.detector, config.aligned, config.threads),
+                threshold=threshold,
+                claim=config.name,
+            )
+        vault.record(decision, count=config.lockout)
+    if far is not None and config.name is None and people > 1:
+        rests_on += f"; up to {min(1.0, far * people):g} for {people} people"
     return Answer(decision, far, supported, rests_on, encoder.digest)
 
 

@@ -95,7 +95,8 @@ def play(config: QuickstartConfig, places: Places) -> Visit:
     tries = [(name, True, ATTEMPTS_EACH) for name in people] + [(name, False, 1) for name in strangers]
     for name, expected, times in tries:
         for path in photos.save(folder / "try" / name, name, "test", times):
-            answer = steps.command("login", function="decide", photo=path, far=far, **common)
+            # A row of strangers would pause every login.
+            answer = steps.command("login", function="decide", photo=path, far=far, lockout=False, **common)
             attempts.append(Attempt(name, path, expected, answer.decision))
             rests_on = answer.rests_on
             console.out.print(_line(attempts[-1]))

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedfr_edge.errors import GalleryError
 from fedfr_edge.recognition.template import Template, require_model
@@ -22,11 +23,13 @@ class Person:
         id: random, hexadecimal; says nothing about the person, so it may stand in a log.
         name: for display; unique within a gallery, leaves the vault only when asked for.
         images: how many faces their template is the mean of.
+        enrolled: when, seconds since 1970; 0 before they are kept.
     """
 
     id: str
     name: str
     images: int
+    enrolled: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Gallery:
         self.model_digest = model_digest
         self.dim = dim
         self._people: dict[str, tuple[Person, Template]] = {}
+        self._ids: dict[str, str] = {}  # by name
+        self._rows: npt.NDArray[np.float32] | None = None  # all vectors, until somebody comes or goes
 
     def __len__(self) -> int:
         return len(self._people)
@@ -66,24 +71,32 @@ class Gallery:
         """Everybody enrolled, by name."""
         return tuple(sorted((person for person, _ in self._people.values()), key=lambda p: p.name))
 
-    def add(self, name: str, template: Template, *, subject_id: str | None = None) -> Person:
+    def add(
+        self, name: str, template: Template, *, subject_id: str | None = None, enrolled: int = 0
+    ) -> Person:
         """Enrol somebody new.
 
         Args:
             name: a display name that nobody else has.
             template: made by this gallery's model.
             subject_id: an id to keep (when a vault is read); default: a new random one.
+            enrolled: see :class:`Person`.
 
         Raises:
             GalleryError: the name is taken or unusable, or the template is of another length.
             ModelMismatchError: the template was made by another model.
         """
         name = clean_name(name)
-        if any(person.name == name for person, _ in self._people.values()):
+        if name in self._ids:
             raise GalleryError(
                 f"{name!r} is enrolled already; replace that entry (--replace) or choose another name"
             )
-        return self._put(Person(subject_id or secrets.token_hex(8), name, template.images), template)
+        self._check(template)
+        person = Person(subject_id or secrets.token_hex(8), name, template.images, enrolled)
+        self._people[person.id] = (person, template)
+        self._ids[name] = person.id
+        self._rows = None
+        return person
 
     def replace(self, name: str, template: Template) -> Person:
         """Give somebody a new template under a new id; enrols them if they were not.
@@ -93,9 +106,8 @@ class Gallery:
         """
         name = clean_name(name)
         self._check(template)
-        old = [key for key, (person, _) in self._people.items() if person.name == name]
-        for key in old:
-            del self._people[key]
+        if name in self._ids:
+            self.remove(name)
         return self.add(name, template)
 
     def remove(self, who: str) -> Person:
@@ -110,15 +122,16 @@ class Gallery:
                 f"nobody called {who!r} is enrolled, so nobody was removed; "
                 f"{len(self)} people are in the gallery"
             )
-        del self._people[person.id]
+        del self._people[person.id], self._ids[person.name]
+        self._rows = None
         return person
 
     def find(self, who: str) -> Person | None:
         """The person of this name or id, or None."""
         if who in self._people:
             return self._people[who][0]
-        wanted = unicodedata.normalize("NFC", who.strip())
-        return next((person for person, _ in self._people.values() if person.name == wanted), None)
+        found = self._ids.get(unicodedata.normalize("NFC", who.strip()))
+        return None if found is None else self._people[found][0]
 
     def template_of(self, person: Person) -> Template:
         """The template of somebody enrolled."""
@@ -147,16 +160,12 @@ class Gallery:
         if not self._people:
             return Match(None, None, threshold)
         entries = list(self._people.values())
-        scores = np.stack([template.vector for _, template in entries]) @ probe.vector
-        best = int(np.argmax(scores))
+        if self._rows is None:
+            self._rows = np.stack([template.vector for _, template in entries])
+        best = int(np.argmax(self._rows @ probe.vector))
         # One product for the decision, so that 1:1 and 1:N give the same number.
         score = float(entries[best][1].vector @ probe.vector)
         return Match(entries[best][0] if score >= threshold else None, score, threshold)
-
-    def _put(self, person: Person, template: Template) -> Person:
-        self._check(template)
-        self._people[person.id] = (person, template)
-        return person
 
     def _check(self, template: Template) -> None:
         require_model(template.model_digest, self.model_digest)

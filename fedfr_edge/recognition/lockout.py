@@ -1,65 +1,142 @@
-"""A pause after too many failed logins: five in a row, then 30 seconds (as NIST SP 800-63B-4 asks).
+"""When face login pauses, and when it is off: NIST SP 800-63B-4's limits on failed attempts in a row.
 
-The counter is a small file beside the vault. It slows down somebody who stands before the camera;
-who can write the file can reset it. Only comparisons that failed count: a photograph without a face
-is no attempt.
+Five comparisons may fail in a row (ten where liveness is checked); then each further attempt waits, 30 s at
+first and twice as long after each failure; after 50 (100) face login is off until another factor is used.
+It also needs another factor after the machine has started. Only comparisons that failed count: a photograph
+without a face is no attempt.
+
+These are rules on values; ``vault.py`` keeps the values, sealed. Time is what has passed since the machine
+started, which setting the clock does not change; after a new start another factor is needed anyway.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from fedfr_edge import atomic
 from fedfr_edge.recognition.capture import Reason
-from fedfr_edge.recognition.login import Decision
-
-MOST_FAILURES = 5
-"""Consecutive failures allowed."""
-
-PAUSE_SECONDS = 30.0
-"""How long every login is refused after each further failure."""
 
 
-class Lockout:
-    """The failure counter of one vault."""
+@dataclass(frozen=True)
+class Policy:
+    """The limits.
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Count in the file ``path``; ``clock`` gives seconds since the epoch."""
-        self.path = path
-        self._clock = clock
+    Attributes:
+        failures: attempts that may fail in a row without a pause.
+        limit: failures in a row after which face login is off.
+        pause: seconds of the first pause; each further failure doubles it.
+        longest: seconds of the longest pause.
+    """
 
-    def remaining(self) -> float:
-        """Seconds until a login is allowed again; 0 if it is allowed now."""
-        failures, last = self._read()
-        if failures < MOST_FAILURES:
-            return 0.0
-        # A clock that was set back must not lock for longer than the pause.
-        return min(max(last + PAUSE_SECONDS - self._clock(), 0.0), PAUSE_SECONDS)
+    failures: int = 5
+    limit: int = 50
+    pause: float = 30.0
+    longest: float = 3600.0
 
-    def record(self, decision: Decision) -> None:
-        """Count a decision: a failed comparison adds one, an accepted one starts afresh.
+    def wait_after(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        over = failures - self.failures
+        return 0.0 if over < 0 else min(self.pause * 2.0 ** min(over, 30), self.longest)
 
-        Raises:
-            WriteError: the counter could not be written.
-        """
-        if decision.accepted:
-            self._write(0)
-        elif decision.reason is Reason.NOT_RECOGNISED:
-            self._write(self._read()[0] + 1)
 
-    def _read(self) -> tuple[int, float]:
+WITHOUT_LIVENESS = Policy()
+WITH_LIVENESS = Policy(failures=10, limit=100)
+
+
+class Clock(Protocol):
+    """Time that nobody can set."""
+
+    def start(self) -> str:
+        """Names this start of the machine."""
+        ...
+
+    def seconds(self) -> float:
+        """Seconds since then."""
+        ...
+
+
+class MachineClock:
+    """Linux's boot id and boot clock. Elsewhere a start is told by when it was, so setting the clock looks
+    like a start."""
+
+    def start(self) -> str:
+        """See :class:`Clock`."""
         try:
-            values = json.loads(self.path.read_bytes())
-            return int(values["failures"]), float(values["last"])
-        except FileNotFoundError:
-            return 0, 0.0
-        except (OSError, ValueError, KeyError, TypeError):
-            # A damaged counter counts as one that is full: better a pause than an open door.
-            return MOST_FAILURES, self.path.stat().st_mtime
+            return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return f"minute {round((time.time() - self.seconds()) / 60)}"
 
-    def _write(self, failures: int) -> None:
-        text = json.dumps({"failures": failures, "last": self._clock()})
-        atomic.write_text(self.path, text + "\n", mode=0o600)
+    def seconds(self) -> float:
+        """See :class:`Clock`; goes on while the machine sleeps where the system can tell."""
+        boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What is remembered of attempts.
+
+    Attributes:
+        failures: comparisons that failed since the last that was accepted, or since another factor.
+        last: when the newest failed, seconds since the start.
+        start: which start.
+        factor: in which start another factor was used last.
+    """
+
+    failures: int = 0
+    last: float = 0.0
+    start: str = ""
+    factor: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return dataclasses.asdict(self)
+
+    def after(self, reason: Reason, clock: Clock) -> Attempts:
+        """Count an attempt that ended so."""
+        if reason is Reason.ACCEPTED:
+            return dataclasses.replace(self, failures=0)
+        if reason is Reason.NOT_RECOGNISED:
+            return Attempts(self.failures + 1, clock.seconds(), clock.start(), self.factor)
+        return self
+
+    def after_other_factor(self, clock: Clock) -> Attempts:
+        """Another factor was used: start afresh."""
+        return Attempts(factor=clock.start())
+
+
+@dataclass(frozen=True)
+class Block:
+    """Why face login is refused now.
+
+    Attributes:
+        reason: LOCKED for a pause, OTHER_FACTOR where waiting does not help.
+        wait: seconds; None where waiting does not help.
+        detail: in words.
+    """
+
+    reason: Reason
+    wait: float | None
+    detail: str
+
+
+def blocked(attempts: Attempts, policy: Policy, clock: Clock) -> Block | None:
+    """Whether face login is refused now; None if it is allowed."""
+    if attempts.failures >= policy.limit:
+        why = f"face login is off after {attempts.failures} failures in a row"
+    elif attempts.factor != clock.start():
+        why = "the machine was started since another factor was used"
+    else:
+        wait = policy.wait_after(attempts.failures)
+        if attempts.start == clock.start():
+            wait -= max(clock.seconds() - attempts.last, 0.0)
+        if wait <= 0:
+            return None
+        detail = f"{attempts.failures} failures in a row, wait {wait:.0f} s"
+        return Block(Reason.LOCKED, wait, detail)
+    return Block(
+        Reason.OTHER_FACTOR, None, f"{why}; use another factor (PIN, passphrase), then 'fedfr gallery unlock'"
+    )

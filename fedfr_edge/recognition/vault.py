@@ -1,225 +1,441 @@
-"""A gallery on disk: one encrypted, authenticated file.
+"""A gallery on disk: sealed, each person under a key of their own, with its log and its failed attempts.
 
-Layout: a magic line, the header's length (4 bytes, big-endian), the header (JSON), then
-AES-256-GCM of the people (JSON). Everything before the ciphertext is its additional
-authenticated data: format, vault id, model digest, key parameters and nonce cannot be changed, and
-a ciphertext cannot be moved under another header. Names and templates are inside the ciphertext.
+``vault_files.py`` says which files there are. Every change is made under the gallery's lock and happens when
+``state`` is replaced, or not at all; what belongs after that (the line in the log, the counter that the key
+provider keeps, the end of keys that are no longer needed) is done again at the next opening if a crash
+prevented it. So a change that was reported is on disk, and a kill at any moment leaves a whole gallery.
 
-What this cannot notice is an older copy of the same file put back in place.
+What is noticed, and named: any changed bit, a file that ends early, a file of another gallery or person, an
+older people file, an older state, an older copy of the whole folder (as far as ``rollback.py`` says).
+Opening takes the lock: one program at a time has a gallery open, others wait.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
+import dataclasses
 import secrets
-import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from fedfr_edge import atomic
-from fedfr_edge.errors import GalleryError
-from fedfr_edge.recognition.gallery import Gallery
-from fedfr_edge.recognition.keys import KeyProvider
+from fedfr_edge.atomic import write_errors
+from fedfr_edge.errors import GalleryError, IntegrityError, WriteError
+from fedfr_edge.file_lock import FileLock
+from fedfr_edge.recognition import audit
+from fedfr_edge.recognition.audit import Head
+from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
+from fedfr_edge.recognition.keys import KEY_BYTES, KeyProvider, WrappingKey
+from fedfr_edge.recognition.lockout import Attempts, Block, Clock, MachineClock, Policy, blocked
+from fedfr_edge.recognition.login import Decision
+from fedfr_edge.recognition.people_file import (
+    Listing,
+    Record,
+    list_of,
+    make_record,
+    open_record,
+    pack_people,
+    read_people,
+    rewrap,
+)
+from fedfr_edge.recognition.rollback import require_newest
+from fedfr_edge.recognition.sealing import BrokenSealError, subkey
+from fedfr_edge.recognition.state_file import State, pack_state, read_state
 from fedfr_edge.recognition.template import Template, require_model
-
-FORMAT = 1
-"""The vault format that this version reads and writes."""
-
-_MAGIC = b"fedfr-edge vault\n"
-_NONCE_BYTES = 12
-_LONGEST_HEADER = 64 * 1024
+from fedfr_edge.recognition.vault_files import (
+    HEADER,
+    LOG,
+    STATE,
+    Header,
+    check_private,
+    make_folder,
+    read_header,
+    sweep,
+    take_lock,
+)
 
 
 class Vault:
-    """An open vault: the gallery, its key, and the file it came from.
+    """An open gallery; use it in a ``with`` statement, which gives the lock back.
 
     Attributes:
-        path: the file.
-        id: random, hexadecimal; names the vault in a keyring and in an audit log.
-        gallery: change it, then :meth:`save`.
+        path: the folder.
+        header: id, model, time of making.
+        gallery: who is enrolled. Changing it changes nothing on disk: use :meth:`enrol` and :meth:`delete`.
+        head: where the log stands.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        vault_id: str,
-        gallery: Gallery,
-        key: bytes,
-        key_header: dict[str, Any],
-        nonce: str | None,
-    ) -> None:
+    path: Path
+    header: Header
+    gallery: Gallery
+
+    def __init__(self, path: Path, keys: KeyProvider, lock: FileLock, clock: Clock) -> None:
         self.path = path
-        self.id = vault_id
-        self.gallery = gallery
-        self._key = key
-        self._key_header = key_header
-        self._nonce = nonce
+        self._keys = keys
+        self._lock = lock
+        self._clock = clock
+        self._header = b""
+        self._key: WrappingKey
+        self._state: State
+        self._records: dict[str, Record] = {}
+        self._unfinished = True
 
     @classmethod
-    def create(cls, path: Path, gallery: Gallery, keys: KeyProvider) -> Vault:
-        """Make a new vault with a new key; the file appears with the first :meth:`save`.
-
-        Raises:
-            GalleryError: there is a file at ``path`` already, or the key cannot be made.
-        """
-        if path.exists():
-            raise GalleryError(f"{path} exists already; open it, or choose another file")
-        vault_id = secrets.token_hex(8)
-        key, parameters = keys.create(vault_id)
-        return cls(path, vault_id, gallery, key, {**parameters, "kind": keys.kind}, None)
-
-    @classmethod
-    def open(cls, path: Path, keys: KeyProvider, *, model_digest: str | None = None) -> Vault:
-        """Read and decrypt a vault.
+    def open(
+        cls,
+        path: Path,
+        keys: KeyProvider,
+        *,
+        model_digest: str | None = None,
+        accept_restored: bool = False,
+        inspect: bool = False,
+        clock: Clock | None = None,
+    ) -> Vault:
+        """Lock, read, check and decrypt a gallery.
 
         Args:
-            path: the file.
+            path: the folder.
             keys: where its key is.
             model_digest: the model about to be used; checked before the key is asked for.
+            accept_restored: take a copy whose counter or log does not fit for the newest one, because you
+                put it there; a log that does not fit is put aside.
+            inspect: open it also if the log does not fit, so that it can be looked at.
+            clock: for pauses after failures.
 
         Raises:
-            GalleryError: no such file, not ours, cut short, altered, or the wrong key.
+            GalleryError: no gallery there, the wrong key, or in use by another program for a minute.
+            IntegrityError: a file was altered, cut short, swapped or rolled back.
             ModelMismatchError: its templates were made by another model.
+            WriteError: what a crash left undone cannot be done.
         """
-        header_bytes, header, ciphertext = _split(path)
-        if model_digest is not None:
-            require_model(header["model"], model_digest)
-        if header["key"].get("kind") != keys.kind:
-            raise GalleryError(
-                f"the key of gallery {path} is kept as {header['key'].get('kind')!r}, not as {keys.kind!r}; "
-                f"open it with --key {header['key'].get('kind')}"
-            )
-        key = keys.find(header["vault"], header["key"])
-        expected = _key_check(key, header["vault"])
-        if not hmac.compare_digest(expected.encode(), header["key_check"].encode()):
-            raise GalleryError(
-                f"the key ({keys.kind}) does not fit gallery {path}; give the key or passphrase that it was "
-                "made with"
-            )
-        gallery = Gallery(header["model"], header["dim"])
-        _fill(gallery, _decrypt(key, header["nonce"], ciphertext, header_bytes, path), path)
-        return cls(path, header["vault"], gallery, key, header["key"], header["nonce"])
+        read_header(path)  # says what is wrong with a path before anything is made there
+        with _closed_on_error(cls(path, keys, take_lock(path), clock or MachineClock())) as vault:
+            vault._load(model_digest, accept_restored, inspect)
+        return vault
 
-    def save(self) -> None:
-        """Encrypt and replace the file (mode 0600), atomically.
+    @classmethod
+    def open_or_make(
+        cls, path: Path, keys: KeyProvider, *, model_digest: str, dim: int, clock: Clock | None = None
+    ) -> Vault:
+        """:meth:`open`, or make an empty gallery with a new key where there is none.
+
+        Making one counts as use of another factor: who may make a gallery may let people in.
 
         Raises:
-            GalleryError: another process changed the file since it was opened.
-            WriteError: the disk refused; the old file is untouched.
+            GalleryError, IntegrityError, ModelMismatchError, WriteError: as :meth:`open`; or there is
+                something else at ``path``.
         """
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        make_folder(path)
+        with _closed_on_error(cls(path, keys, take_lock(path), clock or MachineClock())) as vault:
+            if (path / STATE).exists() or not vault._make(model_digest, dim):
+                vault._load(model_digest)
+        return vault
 
-        on_disk = _split(self.path)[1]["nonce"] if self.path.exists() else None
-        if on_disk != self._nonce:
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock back; the gallery in memory stays usable."""
+        self._lock.release()
+
+    @property
+    def head(self) -> Head:
+        """Where the log stands."""
+        return self._state.log
+
+    @property
+    def key_is_destroyed(self) -> bool:
+        """Whether a key that is no longer needed is gone for good, so that older copies stay closed."""
+        return self._keys.destroys
+
+    def log_bytes(self) -> bytes:
+        """The log's file.
+
+        Raises:
+            GalleryError: it cannot be read.
+        """
+        try:
+            return (self.path / LOG).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
             raise GalleryError(
-                f"gallery {self.path} was changed by another program meanwhile; nothing was written, run the "
-                "command again"
-            )
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        header = _pack_header(
-            {
-                "format": FORMAT,
-                "cipher": "AES-256-GCM",
-                "vault": self.id,
-                "model": self.gallery.model_digest,
-                "dim": self.gallery.dim,
-                "key": self._key_header,
-                "key_check": _key_check(self._key, self.id),
-                "nonce": nonce.hex(),
-            }
-        )
-        ciphertext = AESGCM(self._key).encrypt(nonce, _people_json(self.gallery), header)
-        atomic.write_bytes(self.path, header + ciphertext, mode=0o600)
-        self._nonce = nonce.hex()
+                f"cannot read {self.path / LOG}: {error.strerror}; make it readable"
+            ) from error
+
+    @property
+    def start_of_log(self) -> Head:
+        """Where the log began."""
+        return audit.beginning(self._header)
+
+    @property
+    def attempts(self) -> Attempts:
+        """Failures in a row and the last use of another factor."""
+        return self._state.attempts
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def enrol(
+        self,
+        people: Sequence[tuple[str, Template]],
+        *,
+        replace: bool = False,
+        event: str = "enrol",
+        **values: Any,
+    ) -> list[Person]:
+        """Add people, all or none, each under a new id and a new key; one line in the log.
+
+        Args:
+            people: (name, template).
+            replace: take the place of people of these names, whose keys are destroyed.
+            event: for the log.
+            values: more for the log's line.
+
+        Raises:
+            GalleryError: a name is taken or unusable.
+            ModelMismatchError: another model made a template.
+            WriteError: the disk refused; nothing was changed.
+        """
+        records = dict(self._records)
+        wrap_key = subkey(self._key.key, "wrap")
+        old, new = [], []
+        try:
+            for name, template in people:
+                known = self.gallery.find(clean_name(name)) if replace else None
+                if known is not None:
+                    old.append(known.id)
+                    del records[known.id]
+                    self.gallery.remove(known.id)
+                person = self.gallery.add(name, template, enrolled=int(time.time()))
+                data_key = secrets.token_bytes(KEY_BYTES)
+                records[person.id] = make_record(person, template, data_key, wrap_key, self._header)
+                new.append(person)
+            about: dict[str, Any] = {"images": new[0].images} if len(new) == 1 else {"people": len(new)}
+            if old:
+                about["replaced"] = old[0] if len(old) == 1 else len(old)
+            subject = new[0].id if len(new) == 1 else None
+            self._commit(event, subject, {**about, **values}, records=records, end_old_keys=bool(old))
+        except BaseException:
+            self._fill()
+            raise
+        return new
+
+    def delete(self, who: str) -> Person:
+        """Forget somebody, by name or id: template and key.
+
+        The people left get their keys wrapped anew under a new gallery key; where the provider can, the old
+        one is destroyed, so that older copies of the gallery no longer open. The old file is overwritten
+        before it goes.
+
+        Raises:
+            GalleryError: nobody of that name or id is enrolled.
+            WriteError: the disk refused: nothing was changed, or they are deleted but what lay in the
+                old file or under the old key could not be destroyed; opening the gallery does it.
+        """
+        person = self.gallery.remove(who)
+        try:
+            records = {key: record for key, record in self._records.items() if key != person.id}
+            self._commit("delete", person.id, {}, records=records, end_old_keys=True)
+        except BaseException:
+            self._fill()
+            raise
+        if self._unfinished:  # deleted, but not gone: say so
+            self._finish()
+        return person
+
+    def blocked(self, policy: Policy) -> Block | None:
+        """Why nobody may log in now; None if they may."""
+        return blocked(self._state.attempts, policy, self._clock)
+
+    def record(self, decision: Decision, *, count: bool = True) -> None:
+        """Log a login, and count it among the attempts. Tell nobody of it before.
+
+        Raises:
+            WriteError: the disk refused; then the decision must not be acted on.
+        """
+        attempts = self._state.attempts.after(decision.reason, self._clock) if count else None
+        subject = None if decision.person is None else decision.person.id
+        self._commit("login", subject, audit.of_decision(decision), attempts=attempts)
+
+    def other_factor(self) -> None:
+        """Another factor was used: failures start afresh, and face login is on again.
+
+        Raises:
+            WriteError: the disk refused.
+        """
+        attempts = self._state.attempts.after_other_factor(self._clock)
+        self._commit("other_factor", None, {"failures": self._state.attempts.failures}, attempts=attempts)
+
+    def rekey(self, keys: KeyProvider) -> None:
+        """Wrap everything under a new key of ``keys``, which may be the old provider, and end the old key.
+
+        Raises:
+            GalleryError, WriteError: the new key cannot be made; nothing was changed.
+        """
+        gallery_id, before = self.header.gallery, self._keys
+        moved = keys.place != before.place
+        if moved:
+            keys.count(gallery_id, self._state.generation)
+        new = keys.make(gallery_id)
+        self._commit("rekey", None, {"key": keys.kind}, keys=keys, key=new, records=self._rewrapped(new))
+        if moved:
+            before.keep_only(gallery_id, None)
+
+    def log(self, event: str, **values: Any) -> None:
+        """Log something else that was done with the gallery.
+
+        Raises:
+            WriteError: the disk refused.
+        """
+        self._commit(event, None, values)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _load(self, model_digest: str | None, accept_restored: bool = False, inspect: bool = False) -> None:
+        self.header, self._header = read_header(self.path)
+        check_private(self.path)
+        if model_digest is not None:
+            require_model(self.header.model, model_digest)
+        self._state, self._key = read_state(self.path, self.header.gallery, self._header, self._keys)
+        restored = self._require_newest(accept_restored, inspect)
+        wrap_key = subkey(self._key.key, "wrap")
+
+        def opened(record: Record) -> tuple[Person, Template]:
+            return open_record(record, wrap_key, self._header, self.header.model)
+
+        records = read_people(self.path, self._state.people, self.header.gallery, opened)
+        self._records = {record.id: record for record in records}
+        self._fill()
+        if restored:
+            self._commit("accept_restored", None, {})
+        if not inspect:
+            self._finish()
+
+    def _require_newest(self, accept: bool, inspect: bool) -> bool:
+        """Compare with the counter, and end the log as it should; True if a misfit was accepted."""
+        counted = None
+        try:
+            counted = self._keys.counter(self.header.gallery)
+            require_newest(self.path, self._state.generation, counted)
+            with suppress(IntegrityError) if inspect else nullcontext():
+                audit.bring_up_to(self.path / LOG, self._state.log)
+            return False
+        except IntegrityError:
+            if not accept:
+                raise
+        generation = max(self._state.generation, counted or 0)
+        log = self.path / LOG
+        with write_errors(log):
+            if log.exists():
+                log.replace(self.path / f"audit-until-{generation:08d}.jsonl")
+        # Failed attempts may have been undone with the rest: another factor is needed.
+        attempts = dataclasses.replace(self._state.attempts, factor="")
+        self._state = State(generation, self._state.people, audit.beginning(self._header), attempts)
+        return True
+
+    def _fill(self) -> None:
+        wrap_key = subkey(self._key.key, "wrap")
+        self.gallery = Gallery(self.header.model, self.header.dim)
+        try:
+            for record in self._records.values():
+                person, template = open_record(record, wrap_key, self._header, self.header.model)
+                self.gallery.add(person.name, template, subject_id=person.id, enrolled=person.enrolled)
+        except (BrokenSealError, KeyError, TypeError, ValueError) as error:
+            # The file's hash is sealed, so only a faulty writer could get here.
+            raise GalleryError(
+                f"gallery {self.path} holds something unexpected ({error!r}); it was written by another "
+                "version of fedfr-edge, enrol again into a new gallery"
+            ) from error
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def _make(self, model_digest: str, dim: int) -> bool:
+        """Write an empty gallery; False if there is one whose state is gone."""
+        gallery_id = secrets.token_hex(8)
+        if (self.path / HEADER).exists():  # a kill came before the state
+            gallery_id = read_header(self.path)[0].gallery
+            log = self.path / LOG
+            if (log.exists() and log.stat().st_size) or self._keys.counter(gallery_id):
+                return False
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        self.header = Header(gallery_id, model_digest, dim, created)
+        self._header = self.header.to_bytes()
+        atomic.write_bytes(self.path / HEADER, self._header, mode=0o600)
+        self._key = self._keys.make(gallery_id)
+        self._keys.count(gallery_id, 0)
+        self.gallery = Gallery(model_digest, dim)
+        start = Attempts().after_other_factor(self._clock)
+        self._state = State(0, Listing(0, 0, ""), audit.beginning(self._header), start)
+        self._unfinished = False
+        about = {"model": model_digest[: audit.DIGEST_PREFIX], "key": self._keys.kind}
+        self._commit("make", None, about, records={})
+        return True
+
+    def _commit(
+        self,
+        event: str,
+        subject: str | None,
+        values: Mapping[str, Any],
+        *,
+        records: dict[str, Record] | None = None,
+        attempts: Attempts | None = None,
+        keys: KeyProvider | None = None,
+        key: WrappingKey | None = None,
+        end_old_keys: bool = False,
+    ) -> None:
+        """Write the next state; with it the change has happened."""
+        if self._unfinished:
+            self._finish()
+        else:
+            audit.bring_up_to(self.path / LOG, self._state.log)  # also: can it be written to?
+        keys, generation, people = keys or self._keys, self._state.generation + 1, self._state.people
+        if records is not None and end_old_keys and keys.destroys:
+            key = keys.make(self.header.gallery)
+            records = self._rewrapped(key, records)
+        key = key or self._key
+        if records is not None:
+            data = pack_people(self.header.gallery, generation, records.values())
+            people = list_of(generation, data)
+            atomic.write_bytes(self.path / people.name, data, mode=0o600)
+        log = audit.next_head(self._state.log, event, subject, values)
+        state = State(generation, people, log, attempts or self._state.attempts)
+        sealed = pack_state(state, self.header.gallery, self._header, keys.kind, key)
+        atomic.write_bytes(self.path / STATE, sealed, mode=0o600)
+        self._state, self._keys, self._key = state, keys, key
+        if records is not None:
+            self._records = records
+        self._unfinished = True
+        with suppress(GalleryError, WriteError):  # it has happened; what is left is done at the next change
+            self._finish()
+
+    def _rewrapped(self, key: WrappingKey, records: Mapping[str, Record] | None = None) -> dict[str, Record]:
+        old, new = subkey(self._key.key, "wrap"), subkey(key.key, "wrap")
+        chosen = self._records if records is None else records
+        return {name: rewrap(record, old, new, self._header) for name, record in chosen.items()}
+
+    def _finish(self) -> None:
+        """What follows a change, done now or again after a crash."""
+        sweep(self.path, self._state.people.name)
+        audit.bring_up_to(self.path / LOG, self._state.log)
+        self._keys.count(self.header.gallery, self._state.generation)
+        self._keys.keep_only(self.header.gallery, self._key.id)
+        self._unfinished = False
 
 
-def _key_check(key: bytes, vault_id: str) -> str:
-    """Tells a wrong key from an altered file; gives away nothing that the GCM tag does not."""
-    return hmac.new(key, b"fedfr-edge vault key check " + vault_id.encode(), hashlib.sha256).hexdigest()[:16]
-
-
-def _pack_header(header: dict[str, Any]) -> bytes:
-    text = json.dumps(header, sort_keys=True).encode()
-    return _MAGIC + struct.pack(">I", len(text)) + text
-
-
-def _split(path: Path) -> tuple[bytes, dict[str, Any], bytes]:
-    """The bytes that are authenticated, the header in them, and the ciphertext."""
+@contextmanager
+def _closed_on_error(vault: Vault) -> Iterator[Vault]:
+    """Gives the lock back where opening fails."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise GalleryError(
-            f"cannot read gallery {path}: {error.strerror}; enrol somebody first ('fedfr enrol'), or give "
-            "its place with --gallery"
-        ) from error
-    if not data.startswith(_MAGIC):
-        raise GalleryError(
-            f"{path} is no gallery of fedfr-edge ({len(data)} bytes of something else); give the file that "
-            "'fedfr enrol' wrote"
-        )
-    start = len(_MAGIC) + 4
-    length = int.from_bytes(data[len(_MAGIC) : start], "big")
-    if len(data) < start + length or length > _LONGEST_HEADER:
-        raise GalleryError(f"gallery {path} is cut short or damaged ({len(data)} bytes); restore a copy")
-    try:
-        header = json.loads(data[start : start + length])
-    except ValueError as error:
-        raise GalleryError(f"the header of gallery {path} is damaged; restore a copy") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else None
-        raise GalleryError(
-            f"gallery {path} has format {found!r}, this version reads {FORMAT}; open it with the version of "
-            "fedfr-edge that made it"
-        )
-    kinds = {"vault": str, "model": str, "dim": int, "key": dict, "key_check": str, "nonce": str}
-    for name, kind in kinds.items():
-        if not isinstance(header.get(name), kind):
-            raise GalleryError(f"the header of gallery {path} lacks {name!r}; it is damaged, restore a copy")
-    return data[: start + length], header, data[start + length :]
-
-
-def _decrypt(key: bytes, nonce: str, ciphertext: bytes, header_bytes: bytes, path: Path) -> bytes:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    try:
-        return AESGCM(key).decrypt(bytes.fromhex(nonce), ciphertext, header_bytes)
-    except (InvalidTag, ValueError) as error:
-        raise GalleryError(
-            f"gallery {path} fails its integrity check: it was altered, cut short or damaged; nothing was "
-            "read from it, restore a copy or enrol again into a new file"
-        ) from error
-
-
-def _people_json(gallery: Gallery) -> bytes:
-    people = []
-    for person in gallery.people:
-        vector = gallery.template_of(person).vector.astype("<f4")
-        people.append(
-            {
-                "id": person.id,
-                "name": person.name,
-                "images": person.images,
-                "vector": base64.b64encode(vector.tobytes()).decode(),
-            }
-        )
-    return json.dumps({"people": people}, ensure_ascii=False).encode()
-
-
-def _fill(gallery: Gallery, plain: bytes, path: Path) -> None:
-    # Authenticated, so only a faulty writer could get here with something else.
-    try:
-        for entry in json.loads(plain)["people"]:
-            vector = np.frombuffer(base64.b64decode(entry["vector"]), "<f4").astype(np.float32)
-            template = Template(vector, gallery.model_digest, int(entry["images"]))
-            gallery.add(entry["name"], template, subject_id=entry["id"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise GalleryError(
-            f"gallery {path} holds something unexpected ({error!r}); it was written by another version of "
-            "fedfr-edge, enrol again into a new file"
-        ) from error
+        yield vault
+    except BaseException:
+        vault.close()
+        raise

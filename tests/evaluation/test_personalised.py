@@ -11,7 +11,7 @@ import pytest
 from lookup_encoder import LookupEncoder, numbered_faces, unit
 
 from fedfr_edge.errors import DataError, ModelError
-from fedfr_edge.evaluation import metrics
+from fedfr_edge.evaluation import metrics, personalised, tail
 from fedfr_edge.evaluation.embedding import OneSpace
 from fedfr_edge.evaluation.outcome import PLOT_FMRS, PLOT_FPIRS, MeanRate
 from fedfr_edge.evaluation.personalised import (
@@ -167,6 +167,36 @@ def identify_by_loop(reading, table, labels, own, others, templates, fpir) -> fl
     limit = sorted(best)[-int(fpir * len(best)) - 1]
     hits = [mate > limit and mate > other for mate, other in zip(mates, best_other, strict=True)]
     return sum(hits) / len(own)
+
+
+@pytest.mark.parametrize("guess", [None, 99.0])
+def test_a_client_whose_scores_are_not_all_kept_has_the_same_rates(
+    guess: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exact also where most scores are dropped, and where the floor was guessed too high at first."""
+    clients, labels = layout(clients=4, people=8, train=2, test=6)
+    table = cluster(9, labels, noise=0.8)
+    own, others = clients["client-00"].probes, clients["client-00"].gallery
+    rest = np.concatenate([rows.probes for name, rows in clients.items() if name != "client-00"])
+    given = ClientEmbeddings(
+        table[others], labels[others], table[own], labels[own], table[rest], labels[rest]
+    )
+    readings, rates = ("standard", "paper", "reference"), (0.02, 0.001)
+    kept = evaluate_client("c", given, readings=readings, fars=rates, fpirs=(0.1,))
+    monkeypatch.setattr(tail, "KEEP_AT_LEAST", 1)
+    monkeypatch.setattr(tail, "SORTED", 20)
+    monkeypatch.setattr(tail, "SAMPLE", 2000)
+    if guess is not None:
+        monkeypatch.setattr(personalised, "guess_floor", lambda *_: guess)
+    streamed = evaluate_client("c", given, readings=readings, fars=rates, fpirs=(0.1,))
+    for one, other in zip(streamed, kept, strict=True):
+        assert one.verification == other.verification
+        assert one.identification == other.identification
+        known = ~np.isnan(other.tar_curve) & (PLOT_FMRS < 0.001)
+        assert np.array_equal(one.tar_curve[known], other.tar_curve[known])
+        known = ~np.isnan(other.tar_curve)
+        assert one.tar_curve[known] == pytest.approx(other.tar_curve[known], abs=0.1)
+        assert one.non_mated_histogram.sum() == pytest.approx(other.non_mated_histogram.sum(), abs=100)
 
 
 def planar(degrees: list[float]) -> np.ndarray:

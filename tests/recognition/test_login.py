@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import json
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +17,10 @@ from fedfr_edge.errors import (
     NoFaceError,
     SeveralFacesError,
     VisionError,
-    WriteError,
 )
-from fedfr_edge.recognition.audit import AuditLog
 from fedfr_edge.recognition.capture import Gate, Reason, capture
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.gallery import Gallery, Person
-from fedfr_edge.recognition.lockout import MOST_FAILURES, PAUSE_SECONDS, Lockout
 from fedfr_edge.recognition.login import Decision, enrol, login, operating_threshold
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import Face, Image
@@ -153,7 +146,7 @@ def test_an_empty_gallery_accepts_nobody(encoder: OnnxEncoder, gallery: Gallery)
 def test_reason_codes_are_stable() -> None:
     assert {reason.value for reason in Reason} == {
         *("accepted", "not_recognised", "not_enrolled", "empty_gallery", "no_face", "several_faces"),
-        *("low_quality", "not_alignable", "unreadable", "locked"),
+        *("low_quality", "not_alignable", "unreadable", "locked", "other_factor"),
     }
 
 
@@ -282,100 +275,3 @@ def test_the_operating_threshold_is_the_models_own(encoder: OnnxEncoder, tmp_pat
     bare = OnnxEncoder(tiny_model.write(tmp_path / "m.onnx", thresholds=()), threads=1)
     with pytest.raises(ModelError, match=r"it has: none"):
         operating_threshold(bare.manifest)
-
-
-# --- audit -------------------------------------------------------------------------------------
-
-
-def test_the_audit_log_holds_no_biometric_data(
-    tmp_path: Path, encoder: OnnxEncoder, gallery: Gallery
-) -> None:
-    log = AuditLog(tmp_path / "audit.jsonl")
-    ana = enrol_one("Ana", photo(ANA), encoder, gallery)
-    log.enrolment(ana, model_digest=encoder.digest, vault="v1", replaced=False)
-    for image in (ANA, STRANGER):
-        decision = login(image, encoder=encoder, gallery=gallery, detector=None, threshold=T)
-        log.decision(decision, model_digest=encoder.digest, vault="v1")
-    text = log.path.read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
-    common = {"time", "event", "vault", "model", "subject"}
-    assert set(lines[0]) == common | {"images", "replaced"}
-    verdict = common | {"accepted", "reason", "score", "threshold", "faces_seen"}
-    assert set(lines[1]) == set(lines[2]) == verdict
-    # Nothing nested, nothing long: no room for an embedding or an image.
-    for line in lines:
-        assert all(value is None or isinstance(value, str | int | float) for value in line.values())
-        assert all(len(str(value)) <= 32 for value in line.values())
-    assert "Ana" not in text
-    assert encoder.digest not in text
-    assert [line["subject"] for line in lines] == [ana.id, ana.id, None]
-    assert [line.get("accepted") for line in lines] == [None, True, False]
-    assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
-
-
-def test_names_are_logged_only_when_asked(tmp_path: Path) -> None:
-    log = AuditLog(tmp_path / "audit.jsonl", names=True)
-    log.enrolment(Person("ab", "Ana", 1), model_digest="a" * 64, vault="v", replaced=True)
-    assert json.loads(log.path.read_text())["name"] == "Ana"
-
-
-def test_the_log_only_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = AuditLog(tmp_path / "audit.jsonl")
-    person = Person("ab", "Ana", 1)
-    for count in range(1, 4):
-        before = log.path.read_bytes() if count > 1 else b""
-        log.enrolment(person, model_digest="a" * 64, vault="v", replaced=False)
-        assert log.path.read_bytes().startswith(before)
-        assert len(log.path.read_text().splitlines()) == count
-
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(WriteError, match="No space left"):
-        log.enrolment(person, model_digest="a" * 64, vault="v", replaced=False)
-
-
-# --- lockout -----------------------------------------------------------------------------------
-
-
-def decision(reason: Reason) -> Decision:
-    return Decision(reason is Reason.ACCEPTED, reason, None, 0.1, T, 1, "")
-
-
-def test_five_failures_in_a_row_pause_logins(tmp_path: Path) -> None:
-    now = [1000.0]
-    lock = Lockout(tmp_path / "g.attempts", clock=lambda: now[0])
-    for _ in range(MOST_FAILURES - 1):
-        lock.record(decision(Reason.NOT_RECOGNISED))
-        assert lock.remaining() == 0
-    lock.record(decision(Reason.NOT_RECOGNISED))
-    assert lock.remaining() == PAUSE_SECONDS
-    # Also for another process, and until the time has passed.
-    now[0] += PAUSE_SECONDS - 1
-    assert Lockout(lock.path, clock=lambda: now[0]).remaining() == pytest.approx(1)
-    now[0] += 1
-    assert lock.remaining() == 0
-    lock.record(decision(Reason.NOT_RECOGNISED))  # the next failure pauses at once
-    assert lock.remaining() == PAUSE_SECONDS
-    now[0] += PAUSE_SECONDS
-    lock.record(decision(Reason.ACCEPTED))
-    lock.record(decision(Reason.NOT_RECOGNISED))
-    assert lock.remaining() == 0
-
-
-def test_photographs_without_a_comparison_do_not_count(tmp_path: Path) -> None:
-    lock = Lockout(tmp_path / "g.attempts")
-    for reason in (Reason.NO_FACE, Reason.LOW_QUALITY, Reason.NOT_ENROLLED, Reason.LOCKED) * 3:
-        lock.record(decision(reason))
-    assert lock.remaining() == 0
-
-
-def test_a_damaged_counter_pauses_but_not_for_ever(tmp_path: Path) -> None:
-    path = tmp_path / "g.attempts"
-    path.write_text("{")
-    written = path.stat().st_mtime
-    assert Lockout(path, clock=lambda: written).remaining() == PAUSE_SECONDS
-    assert Lockout(path, clock=lambda: written + PAUSE_SECONDS).remaining() == 0
-    # A clock that was set back does not lock for longer than the pause either.
-    assert Lockout(path, clock=lambda: written - 10_000).remaining() == PAUSE_SECONDS
