@@ -73,7 +73,7 @@ def _pairs(record: Mapping[str, Any], digests: set[str]) -> list[Table]:
 def _pairs_table(result: Mapping[str, Any], source: str) -> Table:
     trials = (f"{result['mated_pairs']:,}", f"{result['non_mated_pairs']:,}")
     accuracy = result["accuracy"] if result["folds"] else result["best_accuracy"]
-    rows = [("accuracy", percent(accuracy), DASH, *trials)]
+    rows: list[tuple[str, ...]] = [("accuracy", percent(accuracy), DASH, *trials)]
     rows += [_row("TAR@FAR", rate) for rate in result["rates"]]
     return Table(f"Pairs: {source}", _HEADER, tuple(rows), (_DAGGER,))
 

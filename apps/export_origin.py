@@ -16,9 +16,9 @@ from fedfr_edge.config import as_dict
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.evaluation.tables import Table
+    from fedfr_edge.export.bundle import ExportReport
     from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.card import Origin
-    from fedfr_edge.export.bundle import ExportReport
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
 
 _TOLD = ("method", "profile", "epochs", "learning_rate", "batch_size", "dp_noise", "participation", "seed")

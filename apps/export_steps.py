@@ -16,8 +16,8 @@ from .console import log, out, progress_bars
 
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
-    from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.export.bundle import ExportReport
+    from fedfr_edge.export.calibration import Calibration
     from fedfr_edge.recognition.manifest import Precision
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
 

@@ -90,7 +90,7 @@ def compare(shop: Workshop, plain: Variant, precisions: Sequence[Precision]) -> 
     """
     made = [plain] + [_make(shop, precision) for precision in precisions if precision != "fp32"]
     running = [variant for variant in made if variant.data]
-    single = {variant.precision: shop.open_session(variant.data, 1) for variant in running}
+    single: dict[str, Any] = {one.precision: shop.open_session(one.data, 1) for one in running}
     latencies = in_turns(single, shop.judges.faces[:1])
     measured = []
     for variant in made:

@@ -42,6 +42,9 @@ from .insightface_package import MODEL_FILE, check_same, package_files
 from .parity import RANDOM_FACES, check_parity
 from .variants import Variant, Workshop, compare, only
 
+DEFAULT: Precision = "fp32"
+"""What is written where nothing else is asked for."""
+
 _BATCH = 64
 _REAL_FACES = 8
 
@@ -152,7 +155,7 @@ def _export(
     thresholds: tuple[Threshold, ...] = ()
     if calibration is not None:
         thresholds = calibrate_model(lambda faces: embed(session, faces), calibration)
-    variants, recommended = [Variant("fp32", data, parity, thresholds)], "fp32"
+    variants, recommended = [Variant("fp32", data, parity, thresholds)], DEFAULT
     if others:
         assert calibration is not None
         assert wishes.judges is not None
