@@ -56,6 +56,7 @@ from fedfr_edge.recognition.vault_files import (
     read_header,
     sweep,
     take_lock,
+    unused,
 )
 
 
@@ -333,6 +334,7 @@ class Vault:
             if not accept:
                 raise
         generation = max(self._state.generation, counted or 0)
+        self._keys.count(self.header.gallery, generation)
         log = self.path / LOG
         with write_errors(log):
             if log.exists():
@@ -363,8 +365,7 @@ class Vault:
         gallery_id = secrets.token_hex(8)
         if (self.path / HEADER).exists():  # a kill came before the state
             gallery_id = read_header(self.path)[0].gallery
-            log = self.path / LOG
-            if (log.exists() and log.stat().st_size) or self._keys.counter(gallery_id):
+            if not unused(self.path) or self._keys.counter(gallery_id):
                 return False
         created = datetime.now(UTC).isoformat(timespec="seconds")
         self.header = Header(gallery_id, model_digest, dim, created)
@@ -426,7 +427,8 @@ class Vault:
         """What follows a change, done now or again after a crash."""
         sweep(self.path, self._state.people.name)
         audit.bring_up_to(self.path / LOG, self._state.log)
-        self._keys.count(self.header.gallery, self._state.generation)
+        if self._keys.counter(self.header.gallery) != self._state.generation:
+            self._keys.count(self.header.gallery, self._state.generation)
         self._keys.keep_only(self.header.gallery, self._key.id)
         self._unfinished = False
 

@@ -169,6 +169,13 @@ def check_private(path: Path) -> None:
         raise GalleryError(f"gallery {path} can be entered by others; run 'chmod 700 {path}'")
 
 
+def unused(folder: Path) -> bool:
+    """Whether a gallery without a state never had one: no line in its log, the first people file at most."""
+    log = folder / LOG
+    people = [name for name in os.listdir(folder) if name.startswith("people-")]
+    return not (log.exists() and log.stat().st_size) and people in ([], ["people-00000001"])
+
+
 def sweep(folder: Path, people: str) -> None:
     """Overwrite and remove people files but for ``people``, and files that a kill left half-written.
 

@@ -56,7 +56,7 @@ def test_every_step_leaves_what_it_says(
         "exported/personal-client-01.onnx",
         "evaluation/personalised.json",
         "evaluation-exported/personalised.json",
-        "device/gallery.fedfr",
+        "device/gallery.fedfr/state",
         "report.html",
     ):
         assert (tmp_path / "q" / name).is_file(), name

@@ -149,6 +149,11 @@ def test_a_missing_file_is_named(path: Path, key: KeyFile, name: str) -> None:
     if name != "header.json":
         with pytest.raises(IntegrityError, match="is missing"):  # and no new one is made in its place
             Vault.open_or_make(path, key, model_digest=MODEL, dim=DIM)
+        key.path.with_name("g.key.count").unlink()
+        (path / "audit.jsonl").unlink()
+        if name == "state":
+            with pytest.raises(IntegrityError, match="is missing"):  # not even without log and counter
+                Vault.open_or_make(path, key, model_digest=MODEL, dim=DIM)
 
 
 def test_an_altered_record_is_named(path: Path, key: KeyFile) -> None:

@@ -1,4 +1,4 @@
-"""Many programs on one gallery at once, killed at random: nothing acknowledged is lost, nothing is corrupt."""
+"""Many programs on one gallery at once, killed at random: nothing acknowledged is lost, nothing corrupt."""
 
 from __future__ import annotations
 
