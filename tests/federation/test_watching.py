@@ -64,7 +64,23 @@ def test_scores_are_those_of_evaluate_personalised(world: World, watched: Path, 
             models = ["--generic", str(watched / "checkpoints" / "round_0000.safetensors")]
         evaluate = ["evaluate", "personalised", "--store", str(world.store), "--split", str(world.split)]
         out = tmp_path / str(number)
-        assert main([*evaluate, *models, "--reading", "standard", "--fars", "1e-2", "-o", str(out)]) == 0
+        assert (
+            main(
+                [
+                    *evaluate,
+                    *models,
+                    "--reading",
+                    "standard",
+                    "--fars",
+                    "1e-2",
+                    "--intervals",
+                    "0",
+                    "-o",
+                    str(out),
+                ]
+            )
+            == 0
+        )
         results = json.loads((out / "personalised.json").read_text())["results"]
         assert [model["name"] for model in line["models"]] == [result["name"] for result in results]
         for model, result in zip(line["models"], results, strict=True):
