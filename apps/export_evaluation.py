@@ -30,7 +30,7 @@ def read_evaluations(folders: Sequence[Path], client: str | None, models: Sequen
     tables: list[Table] = []
     for folder in folders:
         readers: dict[str, Callable[[Any], list[Table]]] = {
-            "personalised.json": lambda record: _personalised(record, client),
+            "personalised.json": lambda record: _personalised(record, client, digests),
             "pairs.json": lambda record: _pairs(record, digests),
         }
         found = [name for name in readers if (folder / name).is_file()]
@@ -67,36 +67,42 @@ def _pairs(record: Mapping[str, Any], digests: set[str]) -> list[Table]:
         f"{record['pairs']['count']:,} pairs of {Path(record['pairs']['path']).name}, "
         f"store {record['store']['digest'][:12]} (terms: {_licence(record)})"
     )
-    return [_pairs_table(one, source) for one in record["results"] if one["name"].startswith(called)]
+    note = f"Measured on {_names(record, digests)}. {_DAGGER}"
+    return [_pairs_table(one, source, note) for one in record["results"] if one["name"].startswith(called)]
 
 
-def _pairs_table(result: Mapping[str, Any], source: str) -> Table:
+def _pairs_table(result: Mapping[str, Any], source: str, note: str) -> Table:
     trials = (f"{result['mated_pairs']:,}", f"{result['non_mated_pairs']:,}")
     accuracy = result["accuracy"] if result["folds"] else result["best_accuracy"]
     rows: list[tuple[str, ...]] = [("accuracy", percent(accuracy), DASH, *trials)]
     rows += [_row("TAR@FAR", rate) for rate in result["rates"]]
-    return Table(f"Pairs: {source}", _HEADER, tuple(rows), (_DAGGER,))
+    return Table(f"Pairs: {source}", _HEADER, tuple(rows), (note,))
 
 
-def _personalised(record: Mapping[str, Any], client: str | None) -> list[Table]:
+def _personalised(record: Mapping[str, Any], client: str | None, digests: set[str]) -> list[Table]:
     results = [one for one in record["results"] if one["reading"] == "standard"] or record["results"]
     fitting = [one for one in results if (one["name"] == GENERIC) == (client is None)]
-    return [_personalised_table(one, client, record) for one in fitting]
+    source = (
+        f"store {record['store']['digest'][:12]} (terms: {_licence(record)}), split seed "
+        f"{record['split']['seed']}, measured on {_names(record, digests)}. {_DAGGER}"
+    )
+    return [_personalised_table(one, client, source) for one in fitting]
 
 
-def _personalised_table(result: Mapping[str, Any], client: str | None, record: Mapping[str, Any]) -> Table:
+def _personalised_table(result: Mapping[str, Any], client: str | None, source: str) -> Table:
     rates = result
     if client is not None:
         rates = next(one for one in result["clients"] if one["client"] == client)
     rows = [_row("TAR@FAR", rate) for rate in rates["verification"]]
     rows += [_row("TPIR@FPIR", rate) for rate in rates["identification"]]
-    people = client or f"mean over {len(result['clients'])} clients"
-    notes = (
-        f"{people}; store {record['store']['digest'][:12]} (terms: {_licence(record)}), split seed "
-        f"{record['split']['seed']}. {_DAGGER}"
-    )
+    people = client or f"Mean over {len(result['clients'])} clients"
     title = f"Personalised protocol, {result['reading']} reading: {result['name']}"
-    return Table(title, _HEADER, tuple(rows), (notes[0].upper() + notes[1:],))
+    return Table(title, _HEADER, tuple(rows), (f"{people}; {source}",))
+
+
+def _names(record: Mapping[str, Any], digests: set[str]) -> str:
+    """The files that were measured: a checkpoint and what is exported from it differ a little."""
+    return ", ".join(Path(one["path"]).name for one in record["models"] if one["sha256"] in digests)
 
 
 _HEADER = ("rate", "%", "95 %", "mated trials", "non-mated")

@@ -35,6 +35,7 @@ def gather_origin(
     split: Path | None,
     calibration: Calibration | None,
     evaluation: Sequence[Table],
+    results: Sequence[Path],
     command: str,
 ) -> Origin:
     """All that a card tells beside the export's own report.
@@ -48,11 +49,14 @@ def gather_origin(
         split: its split.
         calibration: the faces behind the thresholds.
         evaluation: see :mod:`.export_evaluation`.
+        results: the folders that it is from.
         command: the export's command line.
     """
     from fedfr_edge.export.card import Origin
 
-    commands = [line for file in _records(source, run, store, split) if (line := command_of(file))]
+    records = [*_records(source, run, store, split)]
+    records += [folder / name for folder in results for name in ("personalised.toml", "pairs.toml")]
+    commands = [line for file in records if (line := command_of(file))]
     return Origin(
         facts=_facts(model, run, store),
         commands=[*dict.fromkeys(commands), command],
@@ -120,7 +124,8 @@ def _facts(
         facts.append(
             ("calibration store", f"{store.manifest.get('source')}, terms: {store.manifest.get('licence')}")
         )
-    facts.append(("method", _method(run)))
+    pretrained = run is None and model.round == 0 and HELD_OUT_CLASSES in model.metadata
+    facts.append(("method", "CosFace pre-training, no federated round" if pretrained else _method(run)))
     return facts
 
 

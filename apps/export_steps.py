@@ -180,6 +180,7 @@ def export_calibrated(
         split=config.split,
         calibration=calibration,
         evaluation=evaluation,
+        results=config.evaluation,
         command=config_line(config, section),
     )
     card = config.out.with_suffix(".md")
@@ -239,9 +240,9 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
 
     manifest = report.manifest
     out.print(f"{report.path}: {manifest.name}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s")
-    noise = report.faces_compared - report.real_faces
+    noise = report.faces_compared - report.public_faces
     out.print(
-        f"against torch, {report.real_faces} real faces and {noise} images of noise: largest difference "
+        f"against torch, {report.public_faces} public faces and {noise} images of noise: largest difference "
         f"{report.max_abs_difference:.1e}, lowest cosine {report.lowest_cosine:.7f}"
     )
     if report.judged:
@@ -249,7 +250,7 @@ def show_report(report: ExportReport, calibration: Calibration | None) -> None:
 
         from .result_tables import print_table
 
-        print_table(files_table(report), turned=False)
+        print_table(files_table(report))
     if report.package is not None:
         out.print(f"for insightface: {report.package}")
     for old in report.removed:

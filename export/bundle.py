@@ -41,8 +41,8 @@ class ExportReport:
         max_abs_difference: largest difference of a component of the float32 graph to torch, over
             ``faces_compared`` images.
         lowest_cosine: lowest cosine between torch's and the float32 graph's vector of one image.
-        faces_compared: images of noise and, where the export was calibrated, real faces.
-        real_faces: how many of them are real faces.
+        faces_compared: images of noise and, where the export was calibrated, public faces.
+        public_faces: how many of them are public faces.
         seconds: what the export took.
         manifest: what that first file says about itself.
         files: all .onnx files of the bundle.
@@ -59,7 +59,7 @@ class ExportReport:
     max_abs_difference: float
     lowest_cosine: float
     faces_compared: int
-    real_faces: int
+    public_faces: int
     seconds: float
     manifest: Manifest
     files: tuple[Exported, ...]

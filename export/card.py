@@ -132,8 +132,8 @@ def _order(row: tuple[str, ...]) -> int:
 
 
 def _compared_text(report: ExportReport) -> str:
-    noise = report.faces_compared - report.real_faces
-    faces = f"{report.real_faces} real faces and " if report.real_faces else ""
+    noise = report.faces_compared - report.public_faces
+    faces = f"{report.public_faces} public faces and " if report.public_faces else ""
     return f"over {faces}{noise} images of noise"
 
 

@@ -97,6 +97,29 @@ def check_parity(model: FusedModel, session: Any, faces: AlignedFaces, limits: L
     return Parity(worst, lowest, len(faces))
 
 
+def largest_feature(model: FusedModel, faces: AlignedFaces) -> float:
+    """The largest absolute value that any layer gives under torch, for ``faces``.
+
+    onnxruntime on a CPU computes half precision in float32 and does not show what overflows elsewhere.
+    """
+    largest = 0.0
+
+    def note(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal largest
+        largest = max(largest, float(output.abs().max()))
+
+    layers = [layer for layer in model.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(faces), BATCHES[-1]):
+                model(torch.from_numpy(faces[start : start + BATCHES[-1]]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return largest
+
+
 def _check_unit(name: str, values: Any, where: str) -> None:
     lengths = np.linalg.norm(values.astype(np.float64), axis=1)
     # "not (… <= …)", so that a NaN is a fault too.

@@ -16,6 +16,9 @@ from fedfr_edge.types import AlignedFaces
 
 from .graph import check_valid, strip
 
+MOST = float(np.finfo(np.float16).max)
+"""The largest number of half precision."""
+
 _QUANTIZED = ("Conv", "Gemm", "MatMul")
 """Operators that become integer ones; PReLU and additions between them stay float32."""
 
@@ -30,7 +33,7 @@ def to_half(proto: Any) -> Any:
     normalisation: the result must be checked.
 
     Raises:
-        ExportError: the result is no valid ONNX.
+        ExportError: a weight is too large for float16, or the result is no valid ONNX.
     """
     half = _copy(proto)
     graph = half.graph
@@ -40,7 +43,10 @@ def to_half(proto: Any) -> Any:
     halved = set()
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name in used_by_body:
-            values = numpy_helper.to_array(tensor).astype(np.float16)
+            with np.errstate(over="ignore"):
+                values = numpy_helper.to_array(tensor).astype(np.float16)
+            if not np.all(np.isfinite(values)):
+                raise ExportError(f"{tensor.name} has weights beyond {MOST:.0f}, where half precision ends")
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
             halved.add(tensor.name)
     for node in body:

@@ -17,8 +17,8 @@ from .accuracy import Judges
 from .calibration import Calibration, calibrate_model
 from .fuse import FusedModel
 from .latency import Latency, in_turns
-from .parity import CLOSE, SAME, UNLIMITED, Limits, Parity, check_parity
-from .precision import to_half, to_int8
+from .parity import CLOSE, SAME, UNLIMITED, Limits, Parity, check_parity, largest_feature
+from .precision import MOST, to_half, to_int8
 
 MAX_LOSS = 0.005
 """TAR that a variant may lose against float32 and still be kept: half a point."""
@@ -82,7 +82,9 @@ class Workshop:
     embed: Callable[[Any, AlignedFaces, str], Embeddings]
 
 
-def compare(shop: Workshop, plain: Variant, precisions: Sequence[Precision]) -> tuple[list[Variant], str]:
+def compare(
+    shop: Workshop, plain: Variant, precisions: Sequence[Precision]
+) -> tuple[list[Variant], Precision]:
     """Make ``precisions`` beside the float32 file ``plain``, measure all, decide which to keep.
 
     Returns:
@@ -104,7 +106,7 @@ def compare(shop: Workshop, plain: Variant, precisions: Sequence[Precision]) -> 
     return decide(measured)
 
 
-def decide(variants: Sequence[Variant]) -> tuple[list[Variant], str]:
+def decide(variants: Sequence[Variant]) -> tuple[list[Variant], Precision]:
     """Which of measured ``variants`` (float32 first) to keep, with reasons, and which to recommend.
 
     Recommended is the fastest of those kept; of those that are as fast as it within 5 %, the smallest.
@@ -132,7 +134,7 @@ def only(variants: Sequence[Variant], precision: Precision) -> list[Variant]:
 def _make(shop: Workshop, precision: Precision) -> Variant:
     """A variant that runs and gives unit vectors, calibrated; or one without data that says why not."""
     try:
-        graph = to_half(shop.proto) if precision == "fp16" else to_int8(shop.proto, _range_faces(shop))
+        graph = _half(shop) if precision == "fp16" else to_int8(shop.proto, _range_faces(shop))
         data: bytes = graph.SerializeToString()
         session = shop.open_session(data, None)
         parity = check_parity(shop.fused, session, shop.faces, LIMITS[precision])
@@ -142,6 +144,18 @@ def _make(shop: Workshop, precision: Precision) -> Variant:
         lambda faces: shop.embed(session, faces, f"calibrating {precision}"), shop.calibration
     )
     return Variant(precision, data, parity, thresholds)
+
+
+def _half(shop: Workshop) -> Any:
+    """The graph in half precision.
+
+    Raises:
+        ExportError: a weight or a feature is beyond float16.
+    """
+    largest = largest_feature(shop.fused, shop.faces)
+    if not largest < MOST:
+        raise ExportError(f"features reach {largest:.3g}, half precision ends at {MOST:.0f}")
+    return to_half(shop.proto)
 
 
 def _range_faces(shop: Workshop) -> AlignedFaces:
@@ -156,7 +170,7 @@ def _judged(variant: Variant, plain: Variant) -> Variant:
     assert plain.accuracy is not None
     loss = plain.accuracy - variant.accuracy
     ratio, share = _ratio(variant), len(variant.data) / len(plain.data)
-    told = f"{share:.0%} of fp32's size, {ratio:.2f} of its time, TAR {-100 * loss:+.2f} points"
+    told = f"{share:.0%} of fp32's size, {ratio:.2f} of its time, TAR {0.0 - 100 * loss:+.2f} points"
     if math.isnan(loss):
         return replace(variant, kept=False, why="not kept: no two images of one person to judge it on")
     # Both are means of counts: 0.5 points exactly must not fall to rounding.

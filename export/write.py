@@ -42,9 +42,6 @@ from .insightface_package import MODEL_FILE, check_same, package_files
 from .parity import RANDOM_FACES, check_parity
 from .variants import Variant, Workshop, compare, only
 
-DEFAULT: Precision = "fp32"
-"""What is written where nothing else is asked for."""
-
 _BATCH = 64
 _REAL_FACES = 8
 
@@ -155,7 +152,8 @@ def _export(
     thresholds: tuple[Threshold, ...] = ()
     if calibration is not None:
         thresholds = calibrate_model(lambda faces: embed(session, faces), calibration)
-    variants, recommended = [Variant("fp32", data, parity, thresholds)], DEFAULT
+    variants = [Variant("fp32", data, parity, thresholds)]
+    recommended: Precision = "fp32"
     if others:
         assert calibration is not None
         assert wishes.judges is not None
@@ -182,7 +180,7 @@ def _export(
         max_abs_difference=parity.max_abs_difference,
         lowest_cosine=parity.lowest_cosine,
         faces_compared=parity.faces,
-        real_faces=len(real),
+        public_faces=len(real),
         seconds=time.perf_counter() - started,
         manifest=first.manifest,
         files=tuple(file for file, _ in files),

@@ -48,9 +48,14 @@ def run(config: GalleryRekeyConfig) -> None:
         new = device.key_provider(
             kind, file, config.gallery, new=True, variable=device.NEW_VARIABLE, prompt="New passphrase"
         )
+        destroyed = vault.key_is_destroyed
         vault.rekey(new)
         count = len(vault.gallery)
-    device.say(f"{count} people in {config.gallery} are under a new key ({kind}); the old one is destroyed")
+    device.say(f"{count} people in {config.gallery} are under a new key ({kind})")
+    if destroyed:
+        device.say("copies of the gallery made before no longer open: their key is destroyed")
+    else:
+        device.say("copies of the gallery made before still open with the old passphrase: destroy them")
 
 
 COMMAND = Command(section=SECTION, config=GalleryRekeyConfig, run=run, help=HELP)

@@ -25,14 +25,18 @@ class ModelsListConfig:
 def run(config: ModelsListConfig) -> None:
     """Print the list."""
     from .. import console
-    from ..known_models import default_folder, known_models
+    from ..known_models import default_folder, known_models, shipped_models
 
     folder = config.folder or default_folder()
     models = [(model, model.state(folder)) for model in known_models(config.registry).values()]
     if config.json:
         rows = [dataclasses.asdict(model) | {"state": state} for model, state in models]
-        console.out.print(json.dumps({"folder": str(folder), "models": rows}, indent=1))
+        shipped = [str(path) for path in shipped_models()]
+        console.out.print(json.dumps({"folder": str(folder), "models": rows, "shipped": shipped}, indent=1))
         return
+    for path in shipped_models():
+        console.out.print(f"{path.stem:<12} shipped  {path.stat().st_size / 1e6:5.1f} MB  --model {path}")
+        console.out.print(f"{'':<12} card: {path.with_suffix('.md')}")
     console.out.print("centerface   comes with the installation; 'fedfr doctor' checks it")
     for model, state in models:
         console.out.print(f"{model.name:<12} {state:<8} {model.bytes / 1e6:5.1f} MB  {model.what}")
@@ -46,10 +50,10 @@ COMMAND = Command(
     section=SECTION,
     config=ModelsListConfig,
     run=run,
-    help="""Public model files that fedfr-edge can use and does not ship, with licence and size.
+    help="""Models that came with the package, and public ones that it can use and does not ship.
 
     In: nothing; the list comes with the package, and nothing is asked of the network.
 
-    Out: each model's name, whether it is here, what it is, its licence, and how to use it.
+    Out: each model's name, whether it is here, size, what it is, its licence or card, and how to use it.
     """,
 )

@@ -144,6 +144,7 @@ class KeyFile:
             GalleryError, WriteError: as :meth:`make`.
         """
         keys = self._read(gallery_id)
+        self._sweep()
         if key_id is not None and set(keys) == {key_id}:
             return
         with write_errors(self.path), self.path.open("r+b") as old:
@@ -194,6 +195,15 @@ class KeyFile:
                 "with --key-file"
             )
         return keys
+
+    def _sweep(self) -> None:
+        """Overwrite and remove what a kill left half-written: there are keys in it."""
+        for name in os.listdir(self.path.parent):
+            if name.startswith(f".{self.path.name}.") and name.endswith(".tmp"):
+                path = self.path.with_name(name)
+                with write_errors(path), path.open("r+b") as file:
+                    overwrite(file.fileno())
+                    path.unlink()
 
     def _begin(self, text: str, gallery_id: str) -> None:
         """Make the file without ever replacing one that another process makes meanwhile."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from fedfr_edge import atomic
 from fedfr_edge.errors import GalleryError, IntegrityError
-from fedfr_edge.recognition.gallery import Gallery
+from fedfr_edge.recognition.gallery import Gallery, clean_name
 from fedfr_edge.recognition.keys import derive, new_derivation
 from fedfr_edge.recognition.sealing import CIPHER, BrokenSealError, seal, unseal
 from fedfr_edge.recognition.template import Template
@@ -116,7 +116,15 @@ def read_export(path: Path, passphrase: str) -> Export:
             "nothing was read from it"
         ) from error
     people = []
-    for entry in json.loads(plain):
-        vector = np.frombuffer(base64.b64decode(entry["vector"]), "<f4").astype(np.float32)
-        people.append((entry["name"], Template(vector, model, int(entry["images"]))))
+    try:
+        for entry in json.loads(plain):
+            vector = np.frombuffer(base64.b64decode(entry["vector"]), "<f4").astype(np.float32)
+            # Whoever knows the passphrase can write anything: a long vector would be like everybody.
+            if vector.shape != (dim,) or not abs(float(np.linalg.norm(vector)) - 1) <= 1e-3:
+                raise ValueError("a template is no unit vector")
+            people.append((clean_name(entry["name"]), Template(vector, model, int(entry["images"]))))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise GalleryError(
+            f"export {path} holds something unexpected ({error}); write it again with 'fedfr gallery export'"
+        ) from error
     return Export(model, dim, gallery, tuple(people))

@@ -67,7 +67,6 @@ class Vault:
         path: the folder.
         header: id, model, time of making.
         gallery: who is enrolled. Changing it changes nothing on disk: use :meth:`enrol` and :meth:`delete`.
-        head: where the log stands.
     """
 
     path: Path
@@ -84,6 +83,7 @@ class Vault:
         self._state: State
         self._records: dict[str, Record] = {}
         self._unfinished = True
+        self._closed = False
 
     @classmethod
     def open(
@@ -145,7 +145,8 @@ class Vault:
         self.close()
 
     def close(self) -> None:
-        """Give the lock back; the gallery in memory stays usable."""
+        """Give the lock back; the gallery in memory can still be looked at."""
+        self._closed = True
         self._lock.release()
 
     @property
@@ -212,7 +213,7 @@ class Vault:
         try:
             for name, template in people:
                 known = self.gallery.find(clean_name(name)) if replace else None
-                if known is not None:
+                if known is not None and known.name == clean_name(name):  # not somebody's id
                     old.append(known.id)
                     del records[known.id]
                     self.gallery.remove(known.id)
@@ -282,6 +283,7 @@ class Vault:
         Raises:
             GalleryError, WriteError: the new key cannot be made; nothing was changed.
         """
+        self._require_open()
         gallery_id, before = self.header.gallery, self._keys
         moved = keys.place != before.place
         if moved:
@@ -329,6 +331,8 @@ class Vault:
             require_newest(self.path, self._state.generation, counted)
             with suppress(IntegrityError) if inspect else nullcontext():
                 audit.bring_up_to(self.path / LOG, self._state.log)
+            if accept and audit.verify(self.log_bytes(), self.start_of_log, self._state.log):
+                raise IntegrityError  # an edit further up, which opening does not look for
             return False
         except IntegrityError:
             if not accept:
@@ -394,6 +398,7 @@ class Vault:
         end_old_keys: bool = False,
     ) -> None:
         """Write the next state; with it the change has happened."""
+        self._require_open()
         if self._unfinished:
             self._finish()
         else:
@@ -417,6 +422,10 @@ class Vault:
         self._unfinished = True
         with suppress(GalleryError, WriteError):  # it has happened; what is left is done at the next change
             self._finish()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise GalleryError(f"gallery {self.path} is closed, so nothing was changed; open it again")
 
     def _rewrapped(self, key: WrappingKey, records: Mapping[str, Record] | None = None) -> dict[str, Record]:
         old, new = subkey(self._key.key, "wrap"), subkey(key.key, "wrap")

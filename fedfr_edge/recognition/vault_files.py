@@ -183,8 +183,8 @@ def sweep(folder: Path, people: str) -> None:
         WriteError: one of them cannot be removed.
     """
     for name in os.listdir(folder):
-        old = name.startswith("people-") and name != people
-        if old or (name.startswith((".people-", f".{STATE}.", f".{HEADER}.")) and name.endswith(".tmp")):
+        half = name.startswith(".") and name.endswith(".tmp")
+        if half or (name.startswith("people-") and name != people):
             path = folder / name
             with write_errors(path), path.open("r+b") as file:
                 overwrite(file.fileno())

@@ -154,7 +154,7 @@ def test_a_personal_model_is_its_owners_alone(generic: Export, personal: Export)
 def test_report(export: Export) -> None:
     report = export.report
     assert report.bytes == export.path.stat().st_size
-    assert (report.faces_compared, report.real_faces) == (12, 8)
+    assert (report.faces_compared, report.public_faces) == (12, 8)
     assert 0 <= report.max_abs_difference < 1e-5
     assert 0.999999 < report.lowest_cosine <= 1
     assert report.seconds > 0

@@ -120,6 +120,17 @@ def test_changes_before_the_last_line_are_found_by_verify(path: Path, key: KeyFi
     assert [fault.kind for fault in check(path, key, [*lines[:2], *lines[3:]])] == ["missing"]
 
 
+def test_a_log_with_an_edit_can_be_put_aside(path: Path, key: KeyFile) -> None:
+    whole = (path / "audit.jsonl").read_bytes()
+    (path / "audit.jsonl").write_bytes(whole.replace(b'"make"', b'"fake"'))
+    with Vault.open(path, key, accept_restored=True) as vault:
+        assert verify(vault.log_bytes(), vault.start_of_log, vault.head) == []
+        assert vault.head.lines == 1
+    assert b'"fake"' in (path / "audit-until-00000008.jsonl").read_bytes()
+    with Vault.open(path, key, accept_restored=True) as vault:  # all fits: nothing is put aside
+        assert vault.head.lines == 1
+
+
 def test_every_altered_byte_of_the_log_is_found(path: Path, key: KeyFile) -> None:
     data = (path / "audit.jsonl").read_bytes()
     with Vault.open(path, key) as vault:

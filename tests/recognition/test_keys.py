@@ -129,6 +129,18 @@ def test_old_keys_go_when_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_kill_left_of_a_key_file_goes(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "k")
+    made = file.make("v")
+    left = tmp_path / ".k.0a1b2c3d.tmp"
+    left.write_text(file.path.read_text())
+    (tmp_path / ".other.tmp").write_text("mine")
+    with left.open("rb") as half:
+        file.keep_only("v", made.id)
+        assert set(half.read()) == {0}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"k", ".other.tmp"}
+
+
 def test_a_full_disk_leaves_no_half_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -76,6 +77,33 @@ def test_every_altered_byte_and_the_wrong_passphrase_are_noticed(tmp_path: Path,
         path.write_bytes(data[:end])
         with pytest.raises(GalleryError):
             read_export(path, "five words")
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        [{"name": "Eve", "images": 1, "vector": base64.b64encode(np.full(16, 9, "<f4")).decode()}],
+        [{"name": "Eve", "images": 1, "vector": base64.b64encode(np.full(16, np.nan, "<f4")).decode()}],
+        [{"name": "Eve", "images": 1, "vector": "AAAA"}],
+        [{"name": 3, "images": 1, "vector": ""}],
+        ["Eve"],
+        3,
+    ],
+)
+def test_what_is_sealed_is_not_trusted(tmp_path: Path, gallery: Gallery, people: object) -> None:
+    """Somebody who knows the passphrase made a template that is like everybody, or nonsense."""
+    path = tmp_path / "moved"
+    write_export(path, gallery, "ab12", "five words")
+    data = path.read_bytes()
+    end = 30 + int.from_bytes(data[26:30], "big")
+    header = json.loads(data[30:end])
+    salt = bytes.fromhex(header["key"]["salt"])
+    key = Argon2id(salt=salt, length=32, iterations=1, lanes=1, memory_cost=64).derive(b"five words")
+    path.write_bytes(
+        data[:end] + bytes(12) + AESGCM(key).encrypt(bytes(12), json.dumps(people).encode(), data[:end])
+    )
+    with pytest.raises(GalleryError, match="something unexpected"):
+        read_export(path, "five words")
 
 
 @pytest.mark.parametrize(

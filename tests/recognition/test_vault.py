@@ -397,7 +397,7 @@ class Killed(BaseException):
     """Stands in for a kill: nothing handles it, nothing after it runs."""
 
 
-@pytest.mark.parametrize("action", ["make", "enrol", "replace", "delete", "log", "rekey"])
+@pytest.mark.parametrize("action", ["make", "enrol", "replace", "delete", "log", "rekey", "move"])
 def test_a_kill_between_any_two_writes_leaves_the_old_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
@@ -405,6 +405,7 @@ def test_a_kill_between_any_two_writes_leaves_the_old_or_the_new(
     from fedfr_edge import atomic
     from fedfr_edge.recognition import audit
 
+    words = Passphrase("words", counters=tmp_path / "counters")
     real_write, real_line = atomic.write_with, audit.bring_up_to
 
     def act(folder: Path) -> None:
@@ -421,8 +422,10 @@ def test_a_kill_between_any_two_writes_leaves_the_old_or_the_new(
                 vault.delete("Ana")
             elif action == "log":
                 vault.log("something")
-            else:
+            elif action == "rekey":
                 vault.rekey(key)
+            else:
+                vault.rekey(words)
 
     for count in range(30):
         folder = tmp_path / f"{action}-{count}"
@@ -459,6 +462,9 @@ def test_a_kill_between_any_two_writes_leaves_the_old_or_the_new(
                 killed = False
             except Killed:
                 pass
+        if action == "move" and b'"kind": "passphrase"' in (folder / "g" / "state").read_bytes():
+            with Vault.open(folder / "g", words) as vault:
+                vault.rekey(key)
         left = set(names(folder / "g", key)) if (folder / "g" / "state").exists() else None
         allowed = {
             "make": [None, set()],
@@ -467,6 +473,7 @@ def test_a_kill_between_any_two_writes_leaves_the_old_or_the_new(
             "delete": [{"Ana", "Ben"}, {"Ben"}],
             "log": [{"Ana", "Ben"}],
             "rekey": [{"Ana", "Ben"}],
+            "move": [{"Ana", "Ben"}],
         }[action]
         assert left in allowed, (action, count, left)
         # And it goes on: whole, one key, one people file, nothing half-written.
@@ -531,7 +538,14 @@ def test_a_gallery_in_use_is_waited_for(path: Path, key: KeyFile, monkeypatch: p
         Vault.open(path, key)
     with pytest.raises(ModelMismatchError):
         Vault.open(path, key, model_digest=OTHER)
-    Vault.open(path, key).close()  # a failed opening gave the lock back
+    vault = Vault.open(path, key)  # a failed opening gave the lock back
+    vault.close()
+    before = files(path) | files(key.path.parent)
+    for change in (lambda: vault.delete("Bén"), lambda: vault.log("x"), lambda: vault.rekey(key)):
+        with pytest.raises(GalleryError, match="is closed"):
+            change()
+    assert files(path) | files(key.path.parent) == before
+    assert len(vault.gallery) == 2
 
 
 # --- other things at that place ----------------------------------------------------------------
