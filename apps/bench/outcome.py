@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +27,9 @@ def tell(
         atomic.write_text(file, json.dumps(result, indent=2) + "\n")
         save_config(config, section, file.with_suffix(".toml"))
         console.out.print(f"every figure: {file}")
+
+
+def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of what was measured and its figure, figures below one another."""
+    width = max(len(what) for what, _ in rows)
+    return [f"{what:<{width}}  {figure}" for what, figure in rows]

@@ -9,6 +9,8 @@ from typing import Any
 from fedfr_edge.cli import Command
 from fedfr_edge.config import as_dict, option
 
+from ..bench.outcome import aligned, tell
+
 SECTION = "bench.evaluate"
 
 
@@ -53,8 +55,6 @@ def bench(config: BenchEvaluate) -> dict[str, Any]:
 
 def run(config: BenchEvaluate) -> None:
     """Run the command."""
-    from ..bench.outcome import tell
-
     result = bench(config)
     tell(result, _lines(result), config, SECTION, config.json)
 
@@ -89,8 +89,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
             )
         )
     rows.append(("  rates equal a full sort", "yes" if result["equals_full_sort"] else "NO"))
-    width = max(len(what) for what, _ in rows)
-    return [f"{what:<{width}}  {figure}" for what, figure in rows]
+    return aligned(rows)
 
 
 COMMAND = Command(

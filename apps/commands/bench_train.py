@@ -12,6 +12,7 @@ from fedfr_edge.config import as_dict, option
 from fedfr_edge.types import Progress, no_progress
 
 from .. import console
+from ..bench.outcome import aligned, tell
 
 SECTION = "bench.train"
 
@@ -105,8 +106,6 @@ def run(config: BenchTrain) -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter, in the processes to come
     with console.progress_bars() as progress:
         result = bench(config, progress)
-    from ..bench.outcome import tell
-
     tell(result, _lines(result), config, SECTION, config.json)
 
 
@@ -161,8 +160,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
             f"{mean['peak_models']:.2f} models at most, {mean['seconds']:.1f} s",
         ),
     ]
-    width = max(len(what) for what, _ in rows)
-    return [f"{what:<{width}}  {figure}" for what, figure in rows]
+    return aligned(rows)
 
 
 COMMAND = Command(

@@ -144,6 +144,7 @@ def export(config: QuickstartConfig, places: Places) -> None:
 
     heading(6, "Export to ONNX, checked against torch")
     common: dict[str, Any] = {"run": places.run, "store": places.store, "split": places.split}
+    common["evaluation"] = (places.out / "evaluation",)
     command("export generic", out=places.exported / "generic.onnx", **common)
     for client in sorted(Split.load(places.split).clients):
         command("export personal", out=places.exported / f"personal-{client}.onnx", client=client, **common)

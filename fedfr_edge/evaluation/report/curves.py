@@ -6,7 +6,7 @@ a measurement and is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,12 +45,8 @@ def roc_figure(results: Sequence[PersonalisedResult]) -> Drawing | None:
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         for place, (result, mask) in enumerate(zip(results, carried, strict=True)):
-            band = result.tar_band
-            if band is not None:
-                low, high = (100 * edge[mask] for edge in band)
-                axes.fill_between(PLOT_FMRS[mask], low, high, color=colour(place), alpha=0.16, linewidth=0)
-            _line(axes, place, result.name, PLOT_FMRS[mask], 100 * result.tar_curve[mask])
-            _points(axes, place, result.verification, lambda value: 100 * value)
+            _curve(axes, place, result.name, PLOT_FMRS, result.tar_curve, result.tar_band, mask, _per_cent)
+            _points(axes, place, result.verification, _per_cent)
         _rate_axis(
             axes, [rate for result in results for rate in result.verification], PLOT_FMRS, carried, "FAR"
         )
@@ -79,11 +75,7 @@ def det_figure(results: Sequence[PersonalisedResult]) -> Drawing | None:
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         for place, (result, mask) in enumerate(zip(results, carried, strict=True)):
-            band = result.tar_band
-            if band is not None:
-                low, high = (missed(edge[mask]) for edge in band)
-                axes.fill_between(PLOT_FMRS[mask], low, high, color=colour(place), alpha=0.16, linewidth=0)
-            _line(axes, place, result.name, PLOT_FMRS[mask], missed(result.tar_curve[mask]))
+            _curve(axes, place, result.name, PLOT_FMRS, result.tar_curve, result.tar_band, mask, missed)
             _points(axes, place, result.verification, missed)
         _rate_axis(
             axes, [rate for result in results for rate in result.verification], PLOT_FMRS, carried, "FAR"
@@ -117,11 +109,8 @@ def search_figure(results: Sequence[PersonalisedResult]) -> Drawing | None:
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         for place, (result, mask) in enumerate(zip(results, carried, strict=True)):
-            if result.tpir_band is not None:
-                low, high = (100 * edge[mask] for edge in result.tpir_band)
-                axes.fill_between(PLOT_FPIRS[mask], low, high, color=colour(place), alpha=0.16, linewidth=0)
-            _line(axes, place, result.name, PLOT_FPIRS[mask], 100 * result.tpir_curve[mask])
-            _points(axes, place, result.identification, lambda value: 100 * value)
+            _curve(axes, place, result.name, PLOT_FPIRS, result.tpir_curve, result.tpir_band, mask, _per_cent)
+            _points(axes, place, result.identification, _per_cent)
         _rate_axis(
             axes, [rate for result in results for rate in result.identification], PLOT_FPIRS, carried, "FPIR"
         )
@@ -144,10 +133,26 @@ def _carried(result: PersonalisedResult) -> npt.NDArray[np.bool_]:
     return _supported(result.verification, PLOT_FMRS) & ~np.isnan(result.tar_curve)
 
 
-def _line(axes: Axes, place: int, name: str, x: Any, y: Any) -> None:
-    axes.plot(
-        x, y, color=colour(place), linestyle=DASHES[place % len(DASHES)], label=shown_name(name), zorder=3
-    )
+def _per_cent(share: Any) -> Any:
+    return 100 * share
+
+
+def _curve(
+    axes: Axes,
+    place: int,
+    name: str,
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    band: npt.NDArray[np.float64] | None,
+    mask: npt.NDArray[np.bool_],
+    shown: Callable[[Any], Any],
+) -> None:
+    """One model's line with its band where ``mask`` allows; ``shown`` is the axis's scale."""
+    if band is not None:
+        low, high = (shown(edge[mask]) for edge in band)
+        axes.fill_between(x[mask], low, high, color=colour(place), alpha=0.16, linewidth=0)
+    style = DASHES[place % len(DASHES)]
+    axes.plot(x[mask], shown(y[mask]), color=colour(place), linestyle=style, label=shown_name(name), zorder=3)
 
 
 def _points(axes: Axes, place: int, rates: Sequence[MeanRate], y: Any) -> None:
