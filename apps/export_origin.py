@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedfr_edge.config import as_dict
 
+from .typed import words
+
 if TYPE_CHECKING:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.evaluation.tables import Table
@@ -68,19 +70,13 @@ def gather_origin(
 
 def command_line(section: str, settings: Mapping[str, Any], config: type[Any]) -> str:
     """``fedfr …`` as one would type it: required settings, and others where they differ from the default."""
-    words = ["fedfr", *section.split(".")]
+    given: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = settings.get(field.name)
         default = list(field.default) if isinstance(field.default, tuple) else field.default
-        if value is None or value == default or value == str(default):
-            continue
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                words += [flag, str(item)]
-    return shlex.join(words)
+        if value is not None and value != default and value != str(default):
+            given[field.name] = value
+    return shlex.join(["fedfr", *section.split("."), *words(given)])
 
 
 def command_of(record: Path) -> str | None:

@@ -41,6 +41,10 @@ class EvaluatePairsConfig:
         help="leave out, count and list pairs with an image that the store lacks; else that is an error",
     )
     flip: bool = option(False, help="add the embedding of each face's mirror image (twice the time)")
+    intervals: int = option(
+        200, help="replicates of the bootstrap by person behind the 95 % intervals; 0 for none", low=0
+    )
+    intervals_seed: int = option(0, help="seed of those draws", low=0)
     device: str = option("cpu", help="where models run: cpu, cuda, cuda:1, …")
     threads: int = option(1, help="CPU threads of a model", low=1)
 
@@ -49,6 +53,8 @@ def run(config: EvaluatePairsConfig) -> None:
     """Evaluate, write, and print the table."""
     from fedfr_edge import atomic
     from fedfr_edge.data.store import FaceStore
+    from fedfr_edge.evaluation.bootstrap import Resampling
+    from fedfr_edge.evaluation.compare import compare_lists, difference_table
     from fedfr_edge.evaluation.mirror import Mirrored
     from fedfr_edge.evaluation.pairs import check_images, evaluate_pairs, read_pairs
     from fedfr_edge.evaluation.tables import pairs_table
@@ -76,10 +82,15 @@ def run(config: EvaluatePairsConfig) -> None:
                         store.row_of,
                         pairs,
                         fars=config.fars or None,
+                        labels=store.labels,
+                        resampling=Resampling(config.intervals, config.intervals_seed)
+                        if config.intervals
+                        else None,
                         progress=progress,
                     )
                 )
-    table = pairs_table(results)
+    comparisons = compare_lists(results)
+    tables = [pairs_table(results), *([difference_table(comparisons)] if comparisons else [])]
     record = {
         "version": fedfr_edge.__version__,
         "store": {"path": str(store.path), "digest": store.digest, "licence": store.manifest.get("licence")},
@@ -87,14 +98,18 @@ def run(config: EvaluatePairsConfig) -> None:
         "pairs": {"path": str(path_of_pairs), "count": len(pairs)},
         "flip": config.flip,
         "device": config.device,
+        "intervals": {"replicates": config.intervals, "seed": config.intervals_seed, "resampled": "people"},
         "results": [result.to_dict() for result in results],
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
-    atomic.write_text(config.out / "pairs.md", table.to_markdown())
+    atomic.write_text(config.out / "pairs.md", "\n".join(table.to_markdown() for table in tables))
     atomic.write_text(
         config.out / "pairs.json", json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     )
     save_config(config, SECTION, config.out / "pairs.toml")
-    print_table(table)
+    print_table(tables[0])
+    for table in tables[1:]:
+        print_table(table, turned=False)
     _name_missing(results[0])
     console.out.print(f"written to {config.out}")
 
@@ -130,7 +145,8 @@ COMMAND = Command(
     help="""Measure models on a list of pairs: accuracy by folds, TAR@FAR, EER and AUC.
 
     Accuracy: folds are consecutive pairs, ten for LFW and .bin sets; each is decided at the threshold that
-    is best on all others.
+    is best on all others. 95 % intervals come from drawing people anew, and several models are compared on
+    the same draws.
 
     In: a store; a list of pairs (LFW's pairs.txt, any number of folds, or a list that names images: a line
     pairs <TAB> count <TAB> folds, then name <TAB> name <TAB> 1 or 0), unless the store was imported from a

@@ -14,6 +14,7 @@ import numpy as np
 from fedfr_edge.errors import ConfigError
 
 from .. import console
+from ..typed import words
 
 if TYPE_CHECKING:
     from fedfr_edge.data.split import Split
@@ -206,20 +207,8 @@ def command(name: str, /, *, function: str = "run", **settings: Any) -> Any:
     """Show the command as one would type it, and do its ``function`` with these settings."""
     module = importlib.import_module("fedfr_edge.apps.commands." + name.replace(" ", "_"))
     settings = {key: value for key, value in settings.items() if value is not None}
-    console.out.print(f"$ fedfr {name} " + shlex.join(_typed(settings)), style="dim")
+    console.out.print(f"$ fedfr {name} " + shlex.join(words(settings)), style="dim")
     return getattr(module, function)(module.COMMAND.config(**settings))
-
-
-def _typed(settings: dict[str, Any]) -> Sequence[str]:
-    words: list[str] = []
-    for key, value in settings.items():
-        option = "--" + key.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(option if value else f"--no-{option[2:]}")
-        else:
-            for item in value if isinstance(value, tuple) else (value,):
-                words += [option, str(item)]
-    return words
 
 
 def open_data(places: Places) -> tuple[FaceStore, Split]:

@@ -21,6 +21,7 @@ from fedfr_edge.errors import DataError
 from fedfr_edge.evaluation.bootstrap import LEVEL
 from fedfr_edge.evaluation.metrics import Interval
 from fedfr_edge.evaluation.outcome import Array, PersonalisedResult, Reading, mean_known
+from fedfr_edge.evaluation.pairs import PairsResult
 from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
 
 Verdict: TypeAlias = Literal["higher", "lower", "no difference shown"]
@@ -33,7 +34,7 @@ class Difference:
     """One measure of the second model against the first.
 
     Attributes:
-        measure: "TAR@FAR 1e-3", "TPIR@FPIR 1e-1" or "rank 1".
+        measure: "TAR@FAR 1e-3", "TPIR@FPIR 1e-1", "rank 1", "accuracy" or "EER".
         client: whose; None for the mean over the clients.
         first: the first model's value.
         second: the second's.
@@ -134,6 +135,25 @@ def compare_all_pairs(results: Sequence[PersonalisedResult]) -> list[Comparison]
     ]
 
 
+def compare_lists(results: Sequence[PairsResult]) -> list[Comparison]:
+    """Every two models on one list of pairs, in order; none without replicates."""
+    found = []
+    for one, other in combinations(results, 2):
+        first, second = _of_pairs(one), _of_pairs(other)
+        differences = tuple(difference_of(measure, first[measure], second[measure]) for measure in first)
+        if differences:
+            found.append(Comparison(one.name, other.name, "standard", differences))
+    return found
+
+
+def difference_of(
+    measure: str, first: tuple[float, Array], second: tuple[float, Array], client: str | None = None
+) -> Difference:
+    """One measure's difference, from each model's value and replicates (R,) of the same draws."""
+    gap, replicates = second[0] - first[0], second[1] - first[1]
+    return Difference(measure, client, first[0], second[0], _interval(gap, replicates))
+
+
 def compare_files(
     first: Path, second: Path, first_name: str, second_name: str, *, reading: Reading = "standard"
 ) -> Comparison:
@@ -212,7 +232,8 @@ def _compare(one: _Measured, other: _Measured) -> Comparison:
                 f"{one.name} has {replicates.size} replicates, {other.name} {others.size}; evaluate both "
                 "with the same --intervals"
             )
-        differences.append(Difference(*key, value, second, _interval(second - value, others - replicates)))
+        measure, client = key
+        differences.append(difference_of(measure, (value, replicates), (second, others), client))
     return Comparison(one.name, other.name, one.reading, tuple(differences))
 
 
@@ -222,6 +243,17 @@ def _interval(value: float, replicates: Array) -> Interval | None:
         return None
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(min(low, value)), float(max(high, value)), "bootstrap")
+
+
+def _of_pairs(result: PairsResult) -> dict[str, tuple[float, Array]]:
+    found = result.replicates
+    if found is None:
+        return {}
+    values = {"accuracy": (result.accuracy, found.accuracy)} if result.folds else {}
+    for place, rate in enumerate(result.rates):
+        if rate.carried:
+            values[f"TAR@FAR {rate_text(rate.far_target)}"] = (rate.value, found.rates[:, place])
+    return values | {"EER": (result.eer, found.eer)}
 
 
 def _of_result(result: PersonalisedResult) -> _Measured:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedfr_edge.errors import DataError
 from fedfr_edge.evaluation import metrics
+from fedfr_edge.evaluation.bootstrap import Resampling, interval_of
 from fedfr_edge.evaluation.embedding import OneSpace, Shares, embed_rows
-from fedfr_edge.evaluation.metrics import Rate, finite_or_none
+from fedfr_edge.evaluation.folds import accuracy_by_fold
+from fedfr_edge.evaluation.metrics import Interval, Rate, finite_or_none
+from fedfr_edge.evaluation.pairs_intervals import PairReplicates, draw_pairs
 from fedfr_edge.evaluation.pairs_list import Pair, read_pairs
-from fedfr_edge.types import AlignedFaces, Encoder, Progress, Scores, no_progress
+from fedfr_edge.types import AlignedFaces, Encoder, Labels, Progress, Scores, no_progress
 
 __all__ = ["PAIR_FARS", "Pair", "PairsResult", "check_images", "evaluate_pairs", "read_pairs"]
 
@@ -45,6 +47,7 @@ class PairsResult:
         non_mated: float32, scores of non-mated pairs.
         missing: names of images that the list has and the store lacks.
         left_out: number of pairs with such an image.
+        replicates: the figures with people drawn anew; None without intervals.
     """
 
     name: str
@@ -59,6 +62,7 @@ class PairsResult:
     non_mated: Scores
     missing: tuple[str, ...]
     left_out: int
+    replicates: PairReplicates | None = None
 
     @property
     def accuracy(self) -> float:
@@ -70,13 +74,27 @@ class PairsResult:
         """Standard deviation over the folds (n − 1); NaN with a single fold."""
         return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else math.nan
 
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """95 % interval of :attr:`accuracy`."""
+        found = self.replicates
+        return None if found is None else interval_of(self.accuracy, found.accuracy, found.people)
+
+    @property
+    def eer_interval(self) -> Interval | None:
+        """95 % interval of :attr:`eer`."""
+        found = self.replicates
+        return None if found is None else interval_of(self.eer, found.eer, found.people)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, without the scores."""
         return {
             "name": self.name,
             "mated_pairs": int(self.mated.size),
             "non_mated_pairs": int(self.non_mated.size),
+            "people": None if self.replicates is None else self.replicates.people,
             "accuracy": finite_or_none(self.accuracy),
+            "accuracy_interval": _or_none(self.accuracy_interval),
             "spread": finite_or_none(self.spread),
             "folds": list(self.folds),
             "thresholds": list(self.thresholds),
@@ -85,6 +103,7 @@ class PairsResult:
             "rates": [rate.to_dict() for rate in self.rates],
             "auc": self.auc,
             "eer": self.eer,
+            "eer_interval": _or_none(self.eer_interval),
             "left_out_pairs": self.left_out,
             "missing_images": list(self.missing),
         }
@@ -115,6 +134,8 @@ def evaluate_pairs(
     pairs: Sequence[Pair],
     *,
     fars: Sequence[float] | None = None,
+    labels: Labels | None = None,
+    resampling: Resampling | None = None,
     progress: Progress = no_progress,
 ) -> PairsResult:
     """Score every pair whose two images are there.
@@ -125,6 +146,8 @@ def evaluate_pairs(
         row_of: gives the row of an image's name, or None (``FaceStore.row_of``).
         pairs: see :func:`read_pairs`.
         fars: false-accept rates; by default those of :data:`PAIR_FARS` that the pairs carry.
+        labels: int64 (n,), whose each image is; needed for intervals.
+        resampling: how people are drawn for 95 % intervals; None for none.
         progress: told of embedding.
 
     Raises:
@@ -155,34 +178,37 @@ def evaluate_pairs(
     fold = np.array([pair.fold for pair, _, _ in kept])
     if fars is None:
         fars = metrics.carried_rates(PAIR_FARS, int(np.count_nonzero(~mated)))
-    accuracies, thresholds = _by_fold(scores, mated, fold)
+    accuracies, thresholds = accuracy_by_fold(scores, mated, fold)
     best, best_threshold = metrics.best_accuracy(scores[mated], scores[~mated])
+    rates = tuple(metrics.tar_at_far(scores[mated], scores[~mated], far) for far in fars)
+    replicates = None
+    if labels is not None and resampling is not None:
+        replicates = draw_pairs(scores, mated, fold, labels[first], labels[second], rates, resampling)
+        rates = tuple(_with_intervals(rate, place, replicates) for place, rate in enumerate(rates))
     return PairsResult(
         name=encoder.name,
         folds=accuracies,
         thresholds=thresholds,
         best_accuracy=best,
         best_threshold=best_threshold,
-        rates=tuple(metrics.tar_at_far(scores[mated], scores[~mated], far) for far in fars),
+        rates=rates,
         auc=metrics.auc(scores[mated], scores[~mated]),
         eer=metrics.eer(scores[mated], scores[~mated]),
         mated=scores[mated],
         non_mated=scores[~mated],
         missing=missing,
         left_out=len(pairs) - len(kept),
+        replicates=replicates,
     )
 
 
-def _by_fold(
-    scores: Scores, mated: npt.NDArray[np.bool_], fold: npt.NDArray[np.int64]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Accuracy of each fold at the others' best threshold, and those thresholds."""
-    accuracies, thresholds = [], []
-    for number in np.unique(fold):
-        own, others = fold == number, fold != number
-        if not np.any(others & mated) or not np.any(others & ~mated):
-            return (), ()  # a single fold: there is nothing to take a threshold from
-        _, threshold = metrics.best_accuracy(scores[others & mated], scores[others & ~mated])
-        accuracies.append(metrics.accuracy_at(scores[own & mated], scores[own & ~mated], threshold))
-        thresholds.append(threshold)
-    return tuple(accuracies), tuple(thresholds)
+def _with_intervals(rate: Rate, place: int, found: PairReplicates) -> Rate:
+    return replace(
+        rate,
+        interval=interval_of(rate.value, found.rates[:, place], found.people),
+        far_interval=interval_of(rate.far, found.far[:, place], found.people),
+    )
+
+
+def _or_none(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else interval.to_dict()

@@ -134,23 +134,35 @@ def client_table(result: PersonalisedResult) -> Table:
 def pairs_table(results: Sequence[PairsResult]) -> Table:
     """One row per model on one list of pairs."""
     first = results[0]
-    header = ["model", "accuracy"]
-    header += [f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.rates]
-    header += ["EER", "AUC", "mated pairs", "non-mated", "left out"]
+    known = any(result.replicates is not None for result in results)
+    header = ["model"]
+    for title in ("accuracy", *(f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.rates), "EER"):
+        header += [title, "95 %"] if known else [title]
+    header += ["AUC", "mated pairs", "non-mated", "left out"]
     rows = []
     for result in results:
         accuracy = f"{percent(result.accuracy)} ± {percent(result.spread)}"
         if not result.folds:
             accuracy = f"≤ {percent(result.best_accuracy)}"
-        rates = [_marked(percent(rate.value), rate) for rate in result.rates]
+        cells = [(accuracy, result.accuracy_interval)]
+        cells += [(_marked(percent(rate.value), rate), rate.interval) for rate in result.rates]
+        cells.append((percent(result.eer), result.eer_interval))
+        row = [result.name]
+        for value, interval in cells:
+            row += [value, interval_text(interval)] if known else [value]
         sizes = (f"{result.mated.size:,}", f"{result.non_mated.size:,}", f"{result.left_out:,}")
-        rows.append((result.name, accuracy, *rates, percent(result.eer), percent(result.auc), *sizes))
+        rows.append((*row, percent(result.auc), *sizes))
     notes = [
         f"Per cent. Accuracy: mean ± standard deviation over {len(first.folds)} folds, each at the threshold "
         "that is best on the others."
         if first.folds
         else "Per cent. One fold only: the accuracy is that of the threshold best for these very pairs."
     ]
+    if first.replicates is not None:
+        notes.append(
+            f"95 %: from {len(first.replicates.accuracy):,} draws of the list's {first.replicates.people:,} "
+            "people (not of pairs), every threshold sought anew."
+        )
     if any(not rate.supported for result in results for rate in result.rates):
         notes.append(FOOTNOTE)
     return Table("Pairs", tuple(header), tuple(rows), tuple(notes))

@@ -13,10 +13,12 @@ from exported_model import Export
 
 from fedfr_edge.data.split import Split
 from fedfr_edge.data.store import FaceStore
-from fedfr_edge.export import write
+from fedfr_edge.errors import ExportError
+from fedfr_edge.export import insightface_package, write
 from fedfr_edge.export.accuracy import Judges, choose_judges
 from fedfr_edge.export.bundle import ExportReport
 from fedfr_edge.export.calibration import choose_faces
+from fedfr_edge.export.insightface_package import to_nchw
 from fedfr_edge.export.write import export_generic, export_personal
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.train.checkpoint import PersonalModel
@@ -126,3 +128,20 @@ def test_the_package_keeps_the_login_space_alone(bundle: ExportReport) -> None:
     assert described["model_id"].replace("-", "").isalnum()
     private = bundle.manifest.kind == "personal"
     assert {path.stat().st_mode & 0o077 == 0 for path in folder.iterdir()} == {private}
+
+
+def test_a_package_that_differs_leaves_no_file(
+    generic: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def altered(proto: onnx.ModelProto) -> onnx.ModelProto:
+        turned = to_nchw(proto)
+        (bias,) = [tensor for tensor in turned.graph.initializer if tensor.name.endswith("fc.bias")]
+        values = onnx.numpy_helper.to_array(bias) + np.float32(0.01)
+        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        return turned
+
+    monkeypatch.setattr(write, "to_onnx", lambda fused: generic.graph())
+    monkeypatch.setattr(insightface_package, "to_nchw", altered)
+    with pytest.raises(ExportError, match="the insightface package differs from the exported file"):
+        export_generic(generic.model, tmp_path / "m.onnx", calibration=None, insightface=True)
+    assert not list(tmp_path.iterdir())

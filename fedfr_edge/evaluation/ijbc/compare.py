@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from fedfr_edge.evaluation.bootstrap import Curve, band_of
-from fedfr_edge.evaluation.compare import Comparison, Difference
+from fedfr_edge.evaluation.bootstrap import Curve
+from fedfr_edge.evaluation.compare import Comparison, difference_of
 from fedfr_edge.evaluation.ijbc.result import RANKS, IjbcResult, Reading
-from fedfr_edge.evaluation.metrics import Interval
 from fedfr_edge.evaluation.tables import rate_text
 
 
@@ -24,20 +22,13 @@ def compare_models(results: Sequence[IjbcResult]) -> list[Comparison]:
         for one, other in combinations(results, 2):
             first, second = dict(_measures(one, reading)), dict(_measures(other, reading))
             differences = tuple(
-                _difference(measure, first[measure], second[measure])
+                difference_of(measure, first[measure], second[measure])
                 for measure in first
                 if measure in second
             )
             if differences:
                 found.append(Comparison(one.name, other.name, reading, differences))
     return found
-
-
-def _difference(measure: str, first: tuple[float, Curve], second: tuple[float, Curve]) -> Difference:
-    gap = second[0] - first[0]
-    low, high = band_of((second[1] - first[1])[:, None])[:, 0].tolist()
-    interval = None if math.isnan(low) else Interval(min(low, gap), max(high, gap), "bootstrap")
-    return Difference(measure, None, first[0], second[0], interval)
 
 
 def _measures(result: IjbcResult, reading: Reading) -> Iterator[tuple[str, tuple[float, Curve]]]:
