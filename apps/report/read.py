@@ -18,7 +18,7 @@ from fedfr_edge.evaluation.pairs import PairsResult
 from fedfr_edge.train.config import METHODS
 
 from ..study.plan import PRETRAINED
-from .stored import stored_rate, stored_result
+from .stored import stored_interval, stored_rate, stored_result
 
 PERSONALISED, PAIRS, IJBC = "personalised.json", "pairs.json", "ijbc.json"
 STUDY, RUN, REPRODUCTION = "study.json", "federation.json", "reproduce-*.json"
@@ -255,6 +255,9 @@ def _read_pairs(folder: Path) -> Pairs:
                 non_mated=np.full(result["non_mated_pairs"], np.nan, np.float32),
                 missing=tuple(result["missing_images"]),
                 left_out=result["left_out_pairs"],
+                people=result.get("people") or 0,
+                accuracy_interval=stored_interval(result.get("accuracy_interval")),
+                eer_interval=stored_interval(result.get("eer_interval")),
             )
             for result in record["results"]
         ]

@@ -70,7 +70,7 @@ def stored_result(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> Perso
             tpir_curve=tpir[rows[client["client"]]],
             hardest=_NO_PAIRS,
             people=client.get("people", client["gallery"]),
-            rank_one_interval=_interval(client.get("rank_one_interval")),
+            rank_one_interval=stored_interval(client.get("rank_one_interval")),
             replicates=_replicates(arrays, prefix, rows[client["client"]]),
         )
         for client in record["clients"]
@@ -89,7 +89,8 @@ def _replicates(arrays: Mapping[str, Any], prefix: str, row: int) -> Replicates 
     return Replicates(tar, tpir, rank_one, none, none)
 
 
-def _interval(record: Mapping[str, Any] | None) -> Interval | None:
+def stored_interval(record: Mapping[str, Any] | None) -> Interval | None:
+    """One interval from its ``to_dict``."""
     return None if record is None else Interval(record["low"], record["high"], record["method"])
 
 
@@ -103,8 +104,8 @@ def stored_rate(record: Mapping[str, Any]) -> Rate:
         far_target=record["far_target"],
         false_accepts=record["false_accepts"],
         non_mated=record["non_mated"],
-        interval=_interval(record.get("interval")),
-        far_interval=_interval(record.get("far_interval")),
+        interval=stored_interval(record.get("interval")),
+        far_interval=stored_interval(record.get("far_interval")),
     )
 
 

@@ -113,9 +113,11 @@ class Searches:
         probes = self.mate.size + self.best.size
         curve = np.full(len(fpirs), np.nan)
         mates = np.sort(self.mate).astype(np.float64)
-        known = (fpirs * probes >= 1) & (self.mate.size > 0)
-        ranks = np.array([reference_rank(probes, float(fpir)) - 1 for fpir in fpirs[known]])
-        thresholds = self.non_genuine.plot_thresholds(ranks / self.non_genuine.count)
+        scores = self.non_genuine.count
+        known = (fpirs * probes >= 1) & (self.mate.size > 0) & (scores > 0)
+        # A client of one person has fewer non-genuine scores than probes.
+        ranks = np.array([min(reference_rank(probes, float(fpir)), scores) - 1 for fpir in fpirs[known]])
+        thresholds = self.non_genuine.plot_thresholds(ranks / max(scores, 1))
         curve[known] = 1 - np.searchsorted(mates, thresholds, side="left") / mates.size
         return curve
 

@@ -47,7 +47,9 @@ class PairsResult:
         non_mated: float32, scores of non-mated pairs.
         missing: names of images that the list has and the store lacks.
         left_out: number of pairs with such an image.
-        replicates: the figures with people drawn anew; None without intervals.
+        people: number of people in the list; 0 where it is not known.
+        accuracy_interval, eer_interval: 95 % intervals; None without.
+        replicates: the figures with people drawn anew, behind all intervals; None without.
     """
 
     name: str
@@ -62,6 +64,9 @@ class PairsResult:
     non_mated: Scores
     missing: tuple[str, ...]
     left_out: int
+    people: int = 0
+    accuracy_interval: Interval | None = None
+    eer_interval: Interval | None = None
     replicates: PairReplicates | None = None
 
     @property
@@ -74,25 +79,13 @@ class PairsResult:
         """Standard deviation over the folds (n − 1); NaN with a single fold."""
         return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else math.nan
 
-    @property
-    def accuracy_interval(self) -> Interval | None:
-        """95 % interval of :attr:`accuracy`."""
-        found = self.replicates
-        return None if found is None else interval_of(self.accuracy, found.accuracy, found.people)
-
-    @property
-    def eer_interval(self) -> Interval | None:
-        """95 % interval of :attr:`eer`."""
-        found = self.replicates
-        return None if found is None else interval_of(self.eer, found.eer, found.people)
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, without the scores."""
         return {
             "name": self.name,
             "mated_pairs": int(self.mated.size),
             "non_mated_pairs": int(self.non_mated.size),
-            "people": None if self.replicates is None else self.replicates.people,
+            "people": self.people or None,
             "accuracy": finite_or_none(self.accuracy),
             "accuracy_interval": _or_none(self.accuracy_interval),
             "spread": finite_or_none(self.spread),
@@ -180,33 +173,43 @@ def evaluate_pairs(
         fars = metrics.carried_rates(PAIR_FARS, int(np.count_nonzero(~mated)))
     accuracies, thresholds = accuracy_by_fold(scores, mated, fold)
     best, best_threshold = metrics.best_accuracy(scores[mated], scores[~mated])
-    rates = tuple(metrics.tar_at_far(scores[mated], scores[~mated], far) for far in fars)
-    replicates = None
-    if labels is not None and resampling is not None:
-        replicates = draw_pairs(scores, mated, fold, labels[first], labels[second], rates, resampling)
-        rates = tuple(_with_intervals(rate, place, replicates) for place, rate in enumerate(rates))
-    return PairsResult(
+    result = PairsResult(
         name=encoder.name,
         folds=accuracies,
         thresholds=thresholds,
         best_accuracy=best,
         best_threshold=best_threshold,
-        rates=rates,
+        rates=tuple(metrics.tar_at_far(scores[mated], scores[~mated], far) for far in fars),
         auc=metrics.auc(scores[mated], scores[~mated]),
         eer=metrics.eer(scores[mated], scores[~mated]),
         mated=scores[mated],
         non_mated=scores[~mated],
         missing=missing,
         left_out=len(pairs) - len(kept),
-        replicates=replicates,
+    )
+    if labels is None or resampling is None:
+        return result
+    return _with_intervals(
+        result, draw_pairs(scores, mated, fold, labels[first], labels[second], result.rates, resampling)
     )
 
 
-def _with_intervals(rate: Rate, place: int, found: PairReplicates) -> Rate:
+def _with_intervals(result: PairsResult, found: PairReplicates) -> PairsResult:
+    rates = (
+        replace(
+            rate,
+            interval=interval_of(rate.value, found.rates[:, place], found.people),
+            far_interval=interval_of(rate.far, found.far[:, place], found.people),
+        )
+        for place, rate in enumerate(result.rates)
+    )
     return replace(
-        rate,
-        interval=interval_of(rate.value, found.rates[:, place], found.people),
-        far_interval=interval_of(rate.far, found.far[:, place], found.people),
+        result,
+        rates=tuple(rates),
+        people=found.people,
+        accuracy_interval=interval_of(result.accuracy, found.accuracy, found.people),
+        eer_interval=interval_of(result.eer, found.eer, found.people),
+        replicates=found,
     )
 
 

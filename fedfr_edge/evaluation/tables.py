@@ -134,7 +134,7 @@ def client_table(result: PersonalisedResult) -> Table:
 def pairs_table(results: Sequence[PairsResult]) -> Table:
     """One row per model on one list of pairs."""
     first = results[0]
-    known = any(result.replicates is not None for result in results)
+    known = any(result.eer_interval is not None for result in results)
     header = ["model"]
     for title in ("accuracy", *(f"TAR@FAR {rate_text(rate.far_target)}" for rate in first.rates), "EER"):
         header += [title, "95 %"] if known else [title]
@@ -158,10 +158,9 @@ def pairs_table(results: Sequence[PairsResult]) -> Table:
         if first.folds
         else "Per cent. One fold only: the accuracy is that of the threshold best for these very pairs."
     ]
-    if first.replicates is not None:
+    if known:
         notes.append(
-            f"95 %: from {len(first.replicates.accuracy):,} draws of the list's {first.replicates.people:,} "
-            "people (not of pairs), every threshold sought anew."
+            f"95 %: the list's {first.people:,} people drawn anew (not pairs), every threshold sought anew."
         )
     if any(not rate.supported for result in results for rate in result.rates):
         notes.append(FOOTNOTE)

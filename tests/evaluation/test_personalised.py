@@ -401,3 +401,22 @@ def test_embeddings_that_are_no_unit_vectors_are_refused(fault: float) -> None:
         evaluate_personalised(
             dict.fromkeys(clients, LookupEncoder(table)), numbered_faces(len(labels)), labels, clients
         )
+
+
+def test_one_person_for_each_client_is_evaluated_in_every_reading() -> None:
+    """Then there are fewer non-genuine scores than probes, which the reference's ranks count by."""
+    generator = np.random.default_rng(8)
+    labels = np.repeat(np.arange(3), 6)
+    table = unit(generator.normal(size=(18, 8)))
+    clients = {
+        f"client-{k}": ClientRows(gallery=6 * k + np.arange(3), probes=6 * k + np.arange(3, 6))
+        for k in range(3)
+    }
+    models = {client: OneSpace(LookupEncoder(table, "model")) for client in clients}
+    results = evaluate_models(
+        models, numbered_faces(18), labels, clients, readings=("standard", "paper", "reference")
+    )
+    for result in results:
+        for client in result.clients:
+            assert np.nanmax(client.tpir_curve) <= 1.0
+            assert client.rank_one == 1.0
