@@ -13,7 +13,7 @@ _TILE = 8192  # 268 MB of scores: large enough that a GPU is busy, small beside 
 class TorchProducts:
     """:class:`~fedfr_edge.evaluation.products.Products` by torch, in float32.
 
-    Scores stay on the device; what exceeds the floor comes back.
+    Scores stay on the device; what exceeds the floor comes back. One block at a time, in one buffer.
 
     Args:
         device: torch's name of it.
@@ -21,7 +21,7 @@ class TorchProducts:
     """
 
     def __init__(self, device: str, tile: int = _TILE) -> None:
-        self.tile = tile
+        self.tile, self.workers = tile, 1
         self._device = torch.device(device)
         self._scores = torch.empty(tile * tile, device=self._device)
 

@@ -7,13 +7,20 @@ floor with their places, and every n-th score as a sample of the rest.
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fedfr_edge.types import Embeddings, Scores
+
+K = TypeVar("K")
 
 TILE = 2048
 """Embeddings on each side of a block: 2048² scores are 16 MB. Smaller ones are no faster on one
@@ -45,6 +52,11 @@ class Products(Protocol):
         """Embeddings on each side of a block."""
         ...
 
+    @property
+    def workers(self) -> int:
+        """How many blocks it can be asked for at a time."""
+        ...
+
     def put(self, embeddings: Embeddings) -> Any:
         """float32 (n, d) to where products are made; the result can be sliced by rows and has a length."""
         ...
@@ -63,16 +75,20 @@ class Products(Protocol):
 
 
 class HostProducts:
-    """Products by numpy, in one buffer that is used again and again.
+    """Products by numpy, in buffers that are used again and again.
+
+    Where numpy multiplies on several cores, two blocks are worked on at a time: one is multiplied, on all
+    cores, while the other is looked through, which is one core's work.
 
     Attributes:
         tile: see :class:`Products`.
+        workers: likewise.
     """
 
     def __init__(self, tile: int = TILE) -> None:
         self.tile = tile
-        self._scores = np.empty(tile * tile, dtype=np.float32)
-        self._above = np.empty(tile * tile, dtype=np.bool_)
+        self.workers = 1 if _one_core() else 2
+        self._buffers = threading.local()
 
     def put(self, embeddings: Embeddings) -> Embeddings:
         """The same array; a copy only where its rows are not float32 in one piece."""
@@ -80,9 +96,45 @@ class HostProducts:
 
     def above(self, left: Embeddings, right: Embeddings, floor: float, every: int, first: int) -> Found:
         """See :class:`Products`."""
-        scores = self._scores[: len(left) * len(right)]
+        if not hasattr(self._buffers, "scores"):
+            self._buffers.scores = np.empty(self.tile**2, dtype=np.float32)
+            self._buffers.above = np.empty(self.tile**2, dtype=np.bool_)
+        scores = self._buffers.scores[: len(left) * len(right)]
         np.matmul(left, right.T, out=scores.reshape(len(left), len(right)))
-        return look_through(scores, floor, every, first, self._above[: scores.size])
+        return look_through(scores, floor, every, first, self._buffers.above[: scores.size])
+
+
+def _one_core() -> bool:
+    """Whether numpy's products have but one core: there is one, or the environment says so."""
+    if len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1:
+        return True
+    return any(os.environ.get(name) == "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+
+
+Block = tuple[Any, Any, float, int, int]
+"""Arguments of :meth:`Products.above`."""
+
+
+def in_turn(products: Products, blocks: Iterable[tuple[K, Block]]) -> Iterator[tuple[K, Found]]:
+    """Look through block after block, a few at a time; results come in the order of ``blocks``.
+
+    Args:
+        products: makes them.
+        blocks: each with a key that comes back with its result; asked for only as their turn comes.
+    """
+    if products.workers == 1:
+        for key, block in blocks:
+            yield key, products.above(*block)
+        return
+    under_way: deque[tuple[K, Future[Found]]] = deque()
+    with ThreadPoolExecutor(products.workers) as pool:
+        for key, block in blocks:
+            under_way.append((key, pool.submit(products.above, *block)))
+            if len(under_way) > products.workers:
+                first, future = under_way.popleft()
+                yield first, future.result()
+        for first, future in under_way:
+            yield first, future.result()
 
 
 def look_through(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedfr_edge.evaluation.metrics import Rate, rate_at
-from fedfr_edge.evaluation.products import TILE, HostProducts, Products
+from fedfr_edge.evaluation.products import TILE, Block, HostProducts, Products, in_turn
 from fedfr_edge.evaluation.tail import ScoreTail
 from fedfr_edge.types import Embeddings, Labels, Scores
 
@@ -80,11 +80,9 @@ def sweep(tail: ScoreTail, products: Products, left: Any, right: Any, *, column:
         width: see ``tail``.
     """
     tile = products.tile
-    for i in range(0, len(left), tile):
-        for j in range(0, len(right), tile):
-            rows, columns = left[i : i + tile], right[j : j + tile]
-            found = products.above(rows, columns, tail.floor, tail.every, tail.first)
-            tail.take_block(found, row=i, column=column + j, columns=len(columns), width=width)
+    places = ((i, j) for i in range(0, len(left), tile) for j in range(0, len(right), tile))
+    for (i, j, columns), found in in_turn(products, _blocks(tail, left, right, places, tile)):
+        tail.take_block(found, row=i, column=column + j, columns=columns, width=width)
 
 
 def sweep_within(
@@ -92,14 +90,25 @@ def sweep_within(
 ) -> None:
     """Add every pair i < j of different labels to ``tail``; see :func:`sweep`."""
     tile = products.tile
-    for i in range(0, len(labels), tile):
-        for j in range(i, len(labels), tile):
-            rows, columns = embeddings[i : i + tile], embeddings[j : j + tile]
-            found = products.above(rows, columns, tail.floor, tail.every, tail.first)
-            one, other = labels[i : i + tile], labels[j : j + tile]
-            apart = i != j and (one.max() < other.min() or other.max() < one.min())
-            wanted = None if apart else _wanted(labels, i, j, tile)
-            tail.take_block(found, row=i, column=column + j, columns=len(columns), width=width, wanted=wanted)
+    places = ((i, j) for i in range(0, len(labels), tile) for j in range(i, len(labels), tile))
+    for (i, j, columns), found in in_turn(products, _blocks(tail, embeddings, embeddings, places, tile)):
+        one, other = labels[i : i + tile], labels[j : j + tile]
+        apart = i != j and (one.max() < other.min() or other.max() < one.min())
+        wanted = None if apart else _wanted(labels, i, j, tile)
+        tail.take_block(found, row=i, column=column + j, columns=columns, width=width, wanted=wanted)
+
+
+def _blocks(
+    tail: ScoreTail, left: Any, right: Any, places: Iterable[tuple[int, int]], tile: int
+) -> Iterator[tuple[tuple[int, int, int], Block]]:
+    """Blocks that begin at ``places``, with their place and width; where the sample goes on in each is known
+    before those ahead of it are taken in."""
+    first = tail.first
+    for i, j in places:
+        rows, columns = left[i : i + tile], right[j : j + tile]
+        yield (i, j, len(columns)), (rows, columns, tail.floor, tail.every, first)
+        if tail.every:
+            first = (first - len(rows) * len(columns)) % tail.every
 
 
 def _wanted(labels: Labels, i: int, j: int, tile: int) -> npt.NDArray[np.bool_]:

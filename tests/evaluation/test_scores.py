@@ -155,6 +155,25 @@ def test_pairs_in_blocks_are_all_pairs_once(tile: int, monkeypatch: pytest.Monke
     assert sorted(crossed.tolist()) == sorted(float(a @ b) for a in left for b in right)
 
 
+@pytest.mark.parametrize("every", [0, 1, 7])
+def test_two_blocks_at_a_time_give_what_one_gives(every: int) -> None:
+    """Also where the sample's place in a block follows from blocks that are still being made."""
+    generator = np.random.default_rng(5)
+    left, right = grid_vectors(23, seed=5), grid_vectors(31, seed=6)
+    labels = generator.integers(0, 4, 31)
+    found = []
+    for workers in (1, 2):
+        products = HostProducts(5)
+        products.workers = workers
+        tail = ScoreTail(40, floor=0.2, every=every, places=31 * 60)
+        sweep(tail, products, products.put(left), products.put(right), column=0, width=60)
+        sweep_within(tail, products, products.put(right), labels, column=29, width=60)
+        known = tail.entries()
+        found.append((tail.count, *tail.top(), known.scores, known.places, known.exact, known.each))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize("guessed", [None, 0.0, 99.0])
 @pytest.mark.parametrize("far", [0.5, 0.1, 0.01, 0.001])
 def test_streamed_rates_equal_in_memory_rates(
