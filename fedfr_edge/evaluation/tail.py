@@ -120,6 +120,10 @@ class ScoreTail:
             wanted: bool, as large as the block: which of its trials count.
         """
         made, sampled = found.count, self._sampled(found.count)
+        # The floor may have risen since the block was made.
+        still = found.scores > np.float32(self.floor)
+        if not still.all():
+            found = Found(found.count, found.scores[still], found.index[still], found.sample)
         if wanted is not None:
             flat = wanted.reshape(-1)
             kept, kept_sample = flat[found.index], flat[sampled]
