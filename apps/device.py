@@ -74,19 +74,9 @@ def open_eyes(spec: str, aligned: bool, threads: int | None) -> Detector | None:
 
 def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:
     """Why a face is too poor for a template, with what to do; None if it is good enough."""
-    from fedfr_edge.vision.quality import measure_quality
+    from fedfr_edge.vision.quality import advice, measure_quality
 
-    reasons = measure_quality(photograph, face).reasons()
-    return "; ".join(f"{reason}: {_ADVICE[reason]}" for reason in reasons) or None
-
-
-_ADVICE = {
-    "too_small": "come closer",
-    "too_dark": "more light on the face",
-    "too_bright": "less light on the face",
-    "blurred": "hold still, clean the lens",
-    "turned_away": "look at the camera",
-}
+    return advice(measure_quality(photograph, face).reasons()) or None
 
 
 def key_provider(

@@ -17,8 +17,8 @@ SECTION = "enrol"
 HELP = """Enrol a person from photographs into an encrypted gallery.
 
 In: photographs that show the person alone (files or a folder), and a model that 'fedfr export'
-wrote. Photographs without a face, with several, too small, dark, bright, blurred or turned away, or
-that cannot be read are skipped and listed; nobody is enrolled if none is left.
+wrote. Photographs without a face, with several, too small, dark, bright, blurred, turned away or
+cut off, or that cannot be read are skipped and listed; nobody is enrolled if none is left.
 
 Out: GALLERY (a folder, mode 0700; AES-256-GCM, a key for each person; made if it is not there), its key, a
 line in its log, and GALLERY/enrol.toml with the settings, but without the name and the photographs. No
@@ -38,7 +38,7 @@ class EnrolConfig:
     name: str | None = option(None, help="the person's name; default: the folder's name")
     replace: bool = option(False, help="put the new template in the place of that name's old one")
     detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
-    quality: bool = option(True, help="skip photographs that are too small, dark, bright, blurred or turned")
+    quality: bool = option(True, help="skip photographs whose face is poor, as said above")
     aligned: bool = option(False, help="the images are aligned 112×112 faces already")
     key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
     key_file: Path | None = option(None, help="the key file, made if it is not there; default: GALLERY.key")

@@ -144,6 +144,8 @@ def decide(config: LoginConfig) -> Answer:
 
 
 def _lines(answer: Answer) -> list[str]:
+    from fedfr_edge.vision.quality import advice
+
     decision = answer.decision
     if decision.accepted and decision.person is not None:
         lines = [f"accepted: {decision.person.name}"]
@@ -155,6 +157,8 @@ def _lines(answer: Answer) -> list[str]:
         lines.append("remark: fewer than 10 false accepts stand behind that rate; it may be far off")
     if decision.faces_seen > 1:
         lines.append(f"remark: {decision.faces_seen} faces seen, the large and central one was compared")
+    if decision.quality:
+        lines.append(f"remark: {advice(decision.quality)}")
     return lines
 
 
@@ -171,6 +175,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "far": answer.far,
         "far_supported": answer.supported,
         "faces_seen": decision.faces_seen,
+        "quality": list(decision.quality),
         "model": answer.model_digest,
     }
 

@@ -14,6 +14,8 @@ from fedfr_edge.errors import AlignmentError, ImageError
 from fedfr_edge.types import FACE_SIZE, Face, Image
 from fedfr_edge.vision.align import align
 from fedfr_edge.vision.detect import Detector
+from fedfr_edge.vision.quality import Reason as QualityReason
+from fedfr_edge.vision.quality import measure_quality
 from fedfr_edge.vision.select import largest_central
 
 Gate = Callable[[Image, Face, npt.NDArray[np.uint8]], str | None]
@@ -32,6 +34,7 @@ class Reason(StrEnum):
     SEVERAL_FACES = "several_faces"
     LOW_QUALITY = "low_quality"
     NOT_ALIGNABLE = "not_alignable"
+    NOT_LIVE = "not_live"
     UNREADABLE = "unreadable"
     LOCKED = "locked"
     OTHER_FACTOR = "other_factor"
@@ -46,12 +49,15 @@ class Capture:
         faces_seen: how many faces the detector found.
         reason: why it cannot be used; None if it can.
         detail: the same in words.
+        quality: what is poor about the chosen face, whether or not it can be used; empty where no face
+            was chosen or the image came aligned.
     """
 
     face: npt.NDArray[np.uint8] | None
     faces_seen: int
     reason: Reason | None = None
     detail: str = ""
+    quality: tuple[QualityReason, ...] = ()
 
 
 def capture(
@@ -92,7 +98,8 @@ def capture(
         aligned = align(image, chosen.landmarks)
     except AlignmentError as error:
         return Capture(None, len(faces), Reason.NOT_ALIGNABLE, str(error))
+    poor = measure_quality(image, chosen).reasons()
     fault = gate(image, chosen, aligned) if gate is not None else None
     if fault is not None:
-        return Capture(None, len(faces), Reason.LOW_QUALITY, fault)
-    return Capture(aligned, len(faces))
+        return Capture(None, len(faces), Reason.LOW_QUALITY, fault, poor)
+    return Capture(aligned, len(faces), quality=poor)

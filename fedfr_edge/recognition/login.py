@@ -24,6 +24,7 @@ from fedfr_edge.recognition.manifest import DEFAULT_FAR, Manifest, Threshold, fa
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import Embeddings, Image, Progress, no_progress
 from fedfr_edge.vision.detect import Detector
+from fedfr_edge.vision.quality import Reason as QualityReason
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Decision:
         faces_seen: faces in the photograph; with more than one, the large and central one was
             compared.
         detail: the reason in words.
+        quality: what is poor about the face that was compared, see
+            :data:`~fedfr_edge.vision.quality.ADVICE` for what to do about it; empty where nothing is.
     """
 
     accepted: bool
@@ -48,6 +51,7 @@ class Decision:
     threshold: float
     faces_seen: int
     detail: str
+    quality: tuple[QualityReason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def login(
     found = capture(image, detector, several="central", gate=gate)
 
     def refuse(reason: Reason, detail: str, score: float | None = None) -> Decision:
-        return Decision(False, reason, None, score, threshold, found.faces_seen, detail)
+        return Decision(False, reason, None, score, threshold, found.faces_seen, detail, found.quality)
 
     if len(gallery) == 0:
         return refuse(Reason.EMPTY_GALLERY, "nobody is enrolled")
@@ -212,7 +216,9 @@ def login(
         who = f"not {claimed.name!r}" if claimed is not None else "unknown"
         return refuse(Reason.NOT_RECOGNISED, f"{who}: the score is below the threshold", match.score)
     detail = f"{match.person.name!r} is recognised"
-    return Decision(True, Reason.ACCEPTED, match.person, match.score, threshold, found.faces_seen, detail)
+    return Decision(
+        True, Reason.ACCEPTED, match.person, match.score, threshold, found.faces_seen, detail, found.quality
+    )
 
 
 def _odd_ones(embeddings: Embeddings, labels: Sequence[str], threshold: float) -> list[str]:

@@ -158,6 +158,14 @@ def test_real_photographs_that_cannot_be_used(
     login = ["login", *device.common(), "--json"]
     assert main([*login, str(several)]) in (0, 1)
     assert json.loads(capsys.readouterr().out)["faces_seen"] == 2
+    assert main([*login[:-1], str(several)]) in (0, 1)
+    assert "remark: 2 faces seen, the large and central one was compared" in capsys.readouterr().out
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), cv2.imread(str(one)) // 8)
+    assert main([*login, str(dark)]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["quality"] == ["too_dark"]
+    assert main([*login[:-1], str(dark)]) in (0, 1)
+    assert "remark: too_dark: more light on the face" in capsys.readouterr().out
     assert main([*login, str(nobody)]) == 1
     answer = json.loads(capsys.readouterr().out)
     assert (answer["reason"], answer["faces_seen"], answer["score"]) == ("no_face", 0, None)
@@ -288,7 +296,7 @@ def test_login_json_has_every_value(device: Device, capsys: pytest.CaptureFixtur
     answer = json.loads(capsys.readouterr().out)
     assert set(answer) == {
         *("accepted", "reason", "detail", "person", "score", "threshold", "far", "far_supported"),
-        *("faces_seen", "model"),
+        *("faces_seen", "quality", "model"),
     }
     assert (answer["accepted"], answer["reason"]) == (True, "accepted")
     assert answer["person"]["name"] == "ana"

@@ -146,7 +146,7 @@ def test_an_empty_gallery_accepts_nobody(encoder: OnnxEncoder, gallery: Gallery)
 def test_reason_codes_are_stable() -> None:
     assert {reason.value for reason in Reason} == {
         *("accepted", "not_recognised", "not_enrolled", "empty_gallery", "no_face", "several_faces"),
-        *("low_quality", "not_alignable", "unreadable", "locked", "other_factor"),
+        *("low_quality", "not_alignable", "not_live", "unreadable", "locked", "other_factor"),
     }
 
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedfr_edge.errors import AlignmentError
 from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.align import TEMPLATE
 from fedfr_edge.vision.centerface import CenterFace
 from fedfr_edge.vision.image import read_image
-from fedfr_edge.vision.quality import Quality, QualityLimits, measure_quality
+from fedfr_edge.vision.quality import (
+    ADVICE,
+    Quality,
+    QualityLimits,
+    Reason,
+    advice,
+    measure_quality,
+    turn_of,
+)
 from fedfr_edge.vision.select import largest_central
 
-GOOD = Quality(size=120, brightness=130, sharpness=0.6, turn=0.05)
+GOOD = Quality(size=120, brightness=130, sharpness=0.6, turn=0.05, outside=0.01)
 
 
 def face_at(landmarks: npt.NDArray[np.floating]) -> Face:
@@ -65,9 +76,48 @@ def test_turn_is_measured_across_the_face(degrees: float) -> None:
 
 def test_reasons_are_the_stable_words() -> None:
     assert GOOD.reasons() == ()
-    assert Quality(39, 39, 0.19, 0.41).reasons() == ("too_small", "too_dark", "blurred", "turned_away")
-    assert Quality(120, 221, 0.6, -0.41).reasons() == ("too_bright", "turned_away")
+    assert Quality(39, 39, 0.19, 0.41, 0).reasons() == ("too_small", "too_dark", "blurred", "turned_away")
+    assert Quality(120, 221, 0.6, -0.41, 0).reasons() == ("too_bright", "turned_away")
     assert GOOD.reasons(QualityLimits(size=121)) == ("too_small",)
+    assert Quality(120, 130, 0.6, 0.0, 0.06).reasons() == ("cut_off",)
+
+
+def test_every_reason_has_its_advice() -> None:
+    assert set(ADVICE) == set(get_args(Reason))
+    assert advice(()) == ""
+    assert advice(("too_dark", "cut_off")) == (
+        "too_dark: more light on the face; cut_off: bring the whole face into the picture"
+    )
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180])
+def test_the_share_outside_the_photograph(degrees: int) -> None:
+    """Of the inner face's 64 rows (36 to 99) the photograph keeps those up to 67: half are outside."""
+    a = np.radians(degrees)
+    spin = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    points = TEMPLATE @ spin.T
+    corners = np.array([[0, 0], [111, 0], [0, 67], [111, 67]]) @ spin.T
+    width, height = (np.rint(np.ptp(corners, axis=0)) + 1).astype(int)
+    image = np.full((height, width, 3), 99, np.uint8)
+    quality = measure_quality(image, face_at(points - corners.min(axis=0)))
+    assert quality.outside == pytest.approx(0.5, abs=1e-3)
+    whole = np.full((112, 112, 3), 99, np.uint8)
+    assert measure_quality(whole, face_at(TEMPLATE)).outside == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    yaw=st.floats(-70, 70), spin=st.floats(-180, 180), scale=st.floats(0.3, 20), shift=st.floats(-900, 900)
+)
+def test_a_flat_picture_keeps_its_turn_wherever_it_is_held(
+    yaw: float, spin: float, scale: float, shift: float
+) -> None:
+    """Far away, a picture turned about its vertical is squeezed by the cosine; then spun, scaled, moved."""
+    a = np.radians(spin)
+    points = TEMPLATE * [np.cos(np.radians(yaw)), 1]
+    # TEMPLATE is nearly, not exactly, symmetrical: the line from eyes to mouth leans a little.
+    points = points @ (scale * np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])) + shift
+    assert turn_of(points.astype(np.float32)) == pytest.approx(turn_of(TEMPLATE), abs=0.01)
 
 
 def test_landmarks_that_are_no_face() -> None:
