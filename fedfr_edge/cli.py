@@ -77,6 +77,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "train": "What training costs on this machine, against plain loops in the same run.",
         "federation": "What a federated round costs beyond training.",
         "evaluate": "What evaluating a client of the paper's size costs, against the bare matrix product.",
+        "device": "What a login costs here, against insightface's pipeline over the same networks.",
     },
     "doctor": "What is installed, what is in effect, and what to do about each fault.",
 }

@@ -49,6 +49,11 @@ def peak_bytes() -> int:
     return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def resident_bytes() -> int:
+    """What this process holds in memory now, in bytes; the most it ever held where that is not told."""
+    return _status("VmRSS") or peak_bytes()
+
+
 class Allocated:
     """The most memory that this process itself filled inside the ``with``, beyond what it held before.
 

@@ -7,9 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fedfr_edge.errors import GalleryError
+from fedfr_edge.recognition.search import ExactSearch
 from fedfr_edge.recognition.template import Template, require_model
 
 _LONGEST_NAME = 200
@@ -61,7 +61,8 @@ class Gallery:
         self.dim = dim
         self._people: dict[str, tuple[Person, Template]] = {}
         self._ids: dict[str, str] = {}  # by name
-        self._rows: npt.NDArray[np.float32] | None = None  # all vectors, until somebody comes or goes
+        # Everybody in one order and their vectors, until somebody comes or goes.
+        self._search: tuple[list[tuple[Person, Template]], ExactSearch] | None = None
 
     def __len__(self) -> int:
         return len(self._people)
@@ -95,7 +96,7 @@ class Gallery:
         person = Person(subject_id or secrets.token_hex(8), name, template.images, enrolled)
         self._people[person.id] = (person, template)
         self._ids[name] = person.id
-        self._rows = None
+        self._search = None
         return person
 
     def replace(self, name: str, template: Template) -> Person:
@@ -123,7 +124,7 @@ class Gallery:
                 f"{len(self)} people are in the gallery"
             )
         del self._people[person.id], self._ids[person.name]
-        self._rows = None
+        self._search = None
         return person
 
     def find(self, who: str) -> Person | None:
@@ -159,10 +160,11 @@ class Gallery:
         self._check(probe)
         if not self._people:
             return Match(None, None, threshold)
-        entries = list(self._people.values())
-        if self._rows is None:
-            self._rows = np.stack([template.vector for _, template in entries])
-        best = int(np.argmax(self._rows @ probe.vector))
+        if self._search is None:
+            entries = list(self._people.values())
+            self._search = entries, ExactSearch(np.stack([template.vector for _, template in entries]))
+        entries, search = self._search
+        best, _ = search.best(probe.vector)
         # One product for the decision, so that 1:1 and 1:N give the same number.
         score = float(entries[best][1].vector @ probe.vector)
         return Match(entries[best][0] if score >= threshold else None, score, threshold)
