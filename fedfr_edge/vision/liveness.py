@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import ConfigError, MissingPartError
 from fedfr_edge.types import Face, Image
-from fedfr_edge.vision.runtime import open_session
+from fedfr_edge.vision.runtime import open_file
 
 SIDE = 80
 """Side in pixels of what MiniFASNet looks at."""
@@ -91,17 +91,7 @@ def cut_out(image: Image, face: Face, scale: float) -> npt.NDArray[np.uint8]:
 
 
 def _open(file: Path, threads: int | None) -> Any:
-    if not file.is_file():
-        raise MissingPartError(f"no file {file}, expected a liveness network's ONNX file; check the path")
-    try:
-        session = open_session(file.read_bytes(), threads=threads)
-    except MissingPartError:
-        raise
-    except Exception as error:  # onnxruntime's own classes have no common public base
-        reason = " ".join(str(error).split())
-        raise MissingPartError(
-            f"onnxruntime cannot run {file}, expected a liveness network: {reason}"
-        ) from error
+    session = open_file(file, "a liveness network's ONNX file", threads=threads)
     takes = [list(put.shape) for put in session.get_inputs()]
     gives = [list(put.shape) for put in session.get_outputs()]
     if len(takes) != 1 or takes[0][1:] != [3, SIDE, SIDE] or len(gives) != 1 or gives[0][-1] != 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fedfr_edge.errors import MissingPartError
@@ -117,6 +118,28 @@ def open_session(
     if required is not None and required not in session.get_providers():
         raise _not_in_effect(required, session.get_providers())
     return session
+
+
+def open_file(file: Path, kind: str, *, threads: int | None) -> Any:
+    """A session over a network's ONNX file that the user brought.
+
+    Args:
+        file: the file.
+        kind: what it should be, for messages: "SCRFD's ONNX file".
+        threads: see :func:`open_session`.
+
+    Raises:
+        MissingPartError: no such file, no onnxruntime, or it cannot run the file.
+    """
+    if not file.is_file():
+        raise MissingPartError(f"no file {file}, expected {kind}; check the path")
+    try:
+        return open_session(file.read_bytes(), threads=threads)
+    except MissingPartError:
+        raise
+    except Exception as error:  # onnxruntime's own classes have no common public base
+        reason = " ".join(str(error).split())
+        raise MissingPartError(f"onnxruntime cannot run {file}, expected {kind}: {reason}") from error
 
 
 def _not_in_effect(required: str, found: Sequence[str]) -> MissingPartError:

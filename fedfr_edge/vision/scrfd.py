@@ -9,7 +9,7 @@ import numpy as np
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
-from fedfr_edge.vision.runtime import open_session
+from fedfr_edge.vision.runtime import open_file
 from fedfr_edge.vision.working import WorkingSize, at_working_size
 
 CLOSE = 0.4
@@ -47,15 +47,7 @@ class Scrfd:
                 "insightface is not installed, the detector insightface:FILE needs it; "
                 "run: pip install 'fedfr-edge[insightface]'"
             ) from error
-        try:
-            session = open_session(file.read_bytes(), threads=threads)
-        except MissingPartError:
-            raise
-        except Exception as error:  # onnxruntime's own classes have no common public base
-            reason = " ".join(str(error).split())
-            raise MissingPartError(
-                f"onnxruntime cannot run {file}, expected a detector's ONNX file: {reason}"
-            ) from error
+        session = open_file(file, "a detector's ONNX file", threads=threads)
         # Sessions made per resolution would pile up, one for each size of photograph.
         self._net = SCRFD(model_file=str(file), session=session, static_shape_sessions=False)
         if not self._net.use_kps:
