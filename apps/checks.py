@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import fedfr_edge
+from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import FedFRError, MissingPartError
 
 Status = Literal["ok", "absent", "warning", "fault"]
@@ -104,7 +105,7 @@ def _python() -> Iterator[Check]:
 
 
 def _threads() -> Iterator[Check]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     limit = os.environ.get("OMP_NUM_THREADS")
     found = f"{usable} usable of {os.cpu_count()}" + (f", OMP_NUM_THREADS={limit}" if limit else "")
     yield Check("cpu threads", "ok", found)

@@ -17,6 +17,7 @@ from fedfr_edge.errors import MissingPartError, WriteError
 from fedfr_edge.file_lock import FileLock
 from fedfr_edge.types import Progress, no_progress
 
+from .file_digest import sha256_of
 from .known_models import KnownModel
 
 TIMEOUT = 30.0
@@ -53,7 +54,7 @@ def fetch(model: KnownModel, folder: Path, progress: Progress = no_progress) -> 
         raise MissingPartError(f"another process is getting {target}; wait for it to end")
     try:
         _fill(model, part, progress)
-        if _digest(part) != model.sha256:
+        if sha256_of(part) != model.sha256:
             part.unlink()
             raise MissingPartError(
                 f"{model.address} gives other bytes than expected (sha256 {model.sha256[:12]}…); they were "
@@ -172,8 +173,3 @@ def _cut(model: KnownModel, part: Path, reason: str) -> MissingPartError:
         f"{model.address}: {reason}, after {have:,} of {model.bytes:,} bytes; run the same command "
         "again to go on"
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

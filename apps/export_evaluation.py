@@ -10,8 +10,8 @@ from typing import Any
 from fedfr_edge.errors import ConfigError, DataError
 from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
 
+from .file_digest import sha256_of
 from .models_for_evaluation import GENERIC
-from .study.measure import sha256_of
 
 
 def read_evaluations(folders: Sequence[Path], client: str | None, models: Sequence[Path]) -> list[Table]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from fedfr_edge.errors import ConfigError
+
+from .file_digest import sha256_of
 
 FOLDER_VARIABLE = "FEDFR_MODELS"
 """Environment variable that names the folder of model files."""
@@ -49,8 +50,7 @@ class KnownModel:
         """Whether the file lies in ``folder``, with the right bytes."""
         path = folder / self.file
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sha256_of(path)
         except FileNotFoundError:
             return "absent"
         except OSError:

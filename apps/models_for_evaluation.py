@@ -6,7 +6,6 @@ torch is imported only for a checkpoint or a private folder. A personal model is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.types import AlignedFaces, Embeddings, Encoder
 
 from .device import open_encoder
+from .file_digest import sha256_of
 
 if TYPE_CHECKING:
     from fedfr_edge.train.checkpoint import GlobalModel, PersonalModel
@@ -86,7 +86,7 @@ def open_generic(path: Path, backend: Backend) -> tuple[SpacesEncoder, Source]:
 
     model = load_global(path)
     encoder_of_torch = TorchEncoder(model, name=GENERIC, device=backend.device)
-    return OneSpace(encoder_of_torch), Source(path, None, model.round, _sha256(path))
+    return OneSpace(encoder_of_torch), Source(path, None, model.round, sha256_of(path))
 
 
 def open_personals(
@@ -234,7 +234,7 @@ def _open_personal(
 
         model, file = load_personal(path), path
     _check_owner(path, model.client, client)
-    return TorchSpaces(model, backend.device), Source(file, client, model.round, _sha256(file))
+    return TorchSpaces(model, backend.device), Source(file, client, model.round, sha256_of(file))
 
 
 def _reopen(client: str, path: Path, backend: Backend, round: int | None) -> SpacesEncoder:
@@ -304,8 +304,3 @@ def _need_torch(backend: Backend) -> None:
             "with pip install 'fedfr-edge[train]', or evaluate exported .onnx files"
         ) from error
     set_threads(backend.threads)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

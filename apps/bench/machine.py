@@ -15,11 +15,12 @@ def describe() -> dict[str, Any]:
     import torch
 
     import fedfr_edge
+    from fedfr_edge.cores import usable_cores
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "gpu": gpu,

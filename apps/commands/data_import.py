@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
+from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -232,9 +232,7 @@ def _source(config: ImportConfig) -> str:
 def _jobs(config: ImportConfig) -> int:
     if config.jobs is not None:
         return config.jobs
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return usable_cores()
 
 
 def _counts(title: str, counts: Mapping[str, int], file: Path) -> list[str]:

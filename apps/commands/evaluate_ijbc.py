@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
+from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import DataError
 
 from .. import console
+from ..file_digest import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ def evaluate(config: EvaluateIjbcConfig) -> list[Table]:
         for path in config.model:
             same_name = [other for other in config.model if other.name == path.name]
             name = path.name if len(same_name) == 1 else str(path)
-            sha256 = _sha256(path)
+            sha256 = sha256_of(path)
             for space, encoder in enumerate(open_for_pairs(path, backend, name)):
                 key = {"model": sha256, "space": space, "flip": config.flip, "store": store.digest}
                 results.append(_evaluate(config, encoder, key, store, metadata, progress))
@@ -144,7 +145,7 @@ def _aligned(
         folder,
         source="IJB-C",
         licence=LICENCE,
-        jobs=config.jobs or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0]),
+        jobs=config.jobs or usable_cores(),
         progress=progress,
     )
     lacking = lacking_images(store, metadata.faces.names)
@@ -274,7 +275,7 @@ def _write(
         "version": fedfr_edge.__version__,
         "root": str(config.root),
         "store": {"path": str(store.path), "digest": store.digest},
-        "models": [{"path": str(path), "sha256": _sha256(path)} for path in config.model],
+        "models": [{"path": str(path), "sha256": sha256_of(path)} for path in config.model],
         "faces": {
             "listed": len(metadata.faces.names),
             "in_no_template": metadata.unused_faces,
@@ -306,11 +307,6 @@ def _write(
         config.out / "ijbc.json", json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     )
     save_config(config, SECTION, config.out / "ijbc.toml")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 COMMAND = Command(

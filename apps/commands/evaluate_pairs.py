@@ -59,9 +59,9 @@ def run(config: EvaluatePairsConfig) -> None:
     from fedfr_edge.evaluation.pairs import check_images, evaluate_pairs, read_pairs
     from fedfr_edge.evaluation.tables import pairs_table
 
+    from ..file_digest import sha256_of
     from ..models_for_evaluation import Backend, open_for_pairs
     from ..result_tables import print_table
-    from ..study.measure import sha256_of
 
     store = FaceStore.open(config.store)
     path_of_pairs = _list_of(config)

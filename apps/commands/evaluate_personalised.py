@@ -272,7 +272,7 @@ def _write(
     from fedfr_edge.evaluation.compare import compare_all_pairs, difference_table
     from fedfr_edge.evaluation.tables import client_table, comparison_table
 
-    from ..study.measure import sha256_of
+    from ..file_digest import sha256_of
 
     comparisons = compare_all_pairs(results)
     record = {

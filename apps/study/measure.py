@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -225,9 +224,3 @@ def measure_personalised(
         threads=backend.threads,
     )
     return [result.to_dict() for result in evaluate(config)]
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

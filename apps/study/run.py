@@ -17,6 +17,7 @@ from fedfr_edge.config import as_dict
 from fedfr_edge.errors import ConfigError
 
 from .. import console
+from ..file_digest import sha256_of
 from . import measure
 from .plan import FEDFACE, PRETRAINED, Places, Recipe, Row, rows_of
 
@@ -278,14 +279,14 @@ class _Job:
         if self.config.ijbc is not None:
             more["ijbc"] = True
         if unseen != split:
-            more["unseen_by"] = measure.sha256_of(unseen)
+            more["unseen_by"] = sha256_of(unseen)
         return {
             "train": training,
-            "pretrained": measure.sha256_of(start),
+            "pretrained": sha256_of(start),
             "store": self.store.digest,
-            "split": measure.sha256_of(split),
+            "split": sha256_of(split),
             "pairs_store": pairs_store,
-            "pairs": None if self.config.pairs is None else measure.sha256_of(self.config.pairs),
+            "pairs": None if self.config.pairs is None else sha256_of(self.config.pairs),
             **more,
         }
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fedfr_edge.cores import usable_cores
 from fedfr_edge.types import Embeddings, Scores
 
 K = TypeVar("K")
@@ -106,9 +107,8 @@ class HostProducts:
 
 def _one_core() -> bool:
     """Whether numpy's products have but one core: there is one, or the environment says so."""
-    if len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1:
-        return True
-    return any(os.environ.get(name) == "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+    named = (os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+    return usable_cores() == 1 or "1" in named
 
 
 Block = tuple[Any, Any, float, int, int]

@@ -5,10 +5,11 @@ Importing this module does not load torch.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fedfr_edge.cores import usable_cores
 
 if TYPE_CHECKING:
     from fedfr_edge.federation.data import Faces
@@ -72,13 +73,6 @@ def choose_processes(
     each = " each" if count > 1 else ""
     what = _several(count, "client process", "client processes")
     return Choice(count, f"{what} of {_several(threads, 'thread')}{each} ({why})")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def seconds_of_work(faces: Faces, model: GlobalModel, settings: TrainConfig) -> float:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 from small_federation import CLIENTS, SETTINGS, World, assert_same_bits, plain_loop
 
 from fedfr_edge.apps.commands import train as command
+from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import FederationError
 from fedfr_edge.federation import processes
 from fedfr_edge.federation.data import Faces
-from fedfr_edge.federation.processes import choose_processes, seconds_of_work, usable_cores
+from fedfr_edge.federation.processes import choose_processes, seconds_of_work
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.file_lock import FileLock
 from fedfr_edge.train.checkpoint import load_global
@@ -45,10 +47,10 @@ def test_the_choice(
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
     assert usable_cores() == 3
-    monkeypatch.delattr(processes.os, "sched_getaffinity")
-    monkeypatch.setattr(processes.os, "cpu_count", lambda: None)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_cores() == 1
 
 
