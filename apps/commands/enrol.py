@@ -52,8 +52,8 @@ class EnrolConfig:
 def run(config: EnrolConfig) -> None:
     """Enrol and report."""
     from fedfr_edge import atomic
+    from fedfr_edge.recognition.enrolment import enrol
     from fedfr_edge.recognition.gallery import Gallery
-    from fedfr_edge.recognition.login import enrol
     from fedfr_edge.recognition.vault import Vault
 
     from .. import console, device

@@ -20,8 +20,9 @@ from fedfr_edge.errors import (
 )
 from fedfr_edge.recognition.capture import Gate, Reason, capture
 from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.enrolment import enrol
 from fedfr_edge.recognition.gallery import Gallery, Person
-from fedfr_edge.recognition.login import Decision, enrol, login, operating_threshold
+from fedfr_edge.recognition.login import Decision, login, operating_threshold
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.align import TEMPLATE

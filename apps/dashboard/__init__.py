@@ -1,0 +1,1 @@
+"""Training runs as pages: live from a server, or as static files."""
