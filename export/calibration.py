@@ -21,6 +21,8 @@ from fedfr_edge.recognition.manifest import MIN_FALSE_ACCEPTS, Threshold
 from fedfr_edge.train.public import PUBLIC_CLASSES, PUBLIC_STORES
 from fedfr_edge.types import AlignedFaces, Embeddings, Labels
 
+from .requirements import ErrorRates, measure_errors, strict_enough
+
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 """False accept rates to calibrate at, as far as the comparisons carry."""
 
@@ -106,9 +108,23 @@ def _trained_on(metadata: Mapping[str, str], store: FaceStore) -> set[str] | Non
     return set(names) & set(store.identities) if store.digest in stores else set()
 
 
-def calibrate_model(
-    embed: Callable[[AlignedFaces], Embeddings], calibration: Calibration
-) -> tuple[Threshold, ...]:
+@dataclass(frozen=True)
+class Calibrated:
+    """What a model's public faces say.
+
+    Attributes:
+        thresholds: by falling FAR.
+        errors: FMR and FNMR at the threshold that :mod:`.requirements` asks for; None if there is none.
+    """
+
+    thresholds: tuple[Threshold, ...] = ()
+    errors: ErrorRates | None = None
+
+
+NOT_CALIBRATED = Calibrated()
+
+
+def calibrate_model(embed: Callable[[AlignedFaces], Embeddings], calibration: Calibration) -> Calibrated:
     """Thresholds at those of ``calibration.fars`` that at least ten false accepts can stand behind.
 
     Args:
@@ -129,4 +145,8 @@ def calibrate_model(
             f"threshold at any of {', '.join(f'{far:g}' for far in calibration.fars)} (a FAR f needs "
             f"{MIN_FALSE_ACCEPTS}/f); give more public identities, or export with --uncalibrated"
         )
-    return calibrate_embeddings(embed(calibration.faces), calibration.labels, fars, calibration.source)
+    embeddings = embed(calibration.faces)
+    thresholds = calibrate_embeddings(embeddings, calibration.labels, fars, calibration.source)
+    strict = strict_enough(thresholds)
+    errors = None if strict is None else measure_errors(embeddings, calibration.labels, strict)
+    return Calibrated(thresholds, errors)

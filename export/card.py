@@ -6,11 +6,13 @@ Nothing in a card is written by hand: what the records do not say, the card says
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedfr_edge.evaluation.tables import DASH, Table, percent, rate_text
 from fedfr_edge.recognition.manifest import far_key
+
+from .requirements import requirements_table
 
 if TYPE_CHECKING:
     from .bundle import ExportReport
@@ -105,6 +107,11 @@ def write_card(report: ExportReport, origin: Origin) -> str:
     lines.append("")
     if report.thresholds:
         lines.append(thresholds_table(report).to_markdown())
+        for file in report.files:
+            errors = file.measured.calibrated.errors
+            table = requirements_table(errors, report.thresholds[0].source)
+            title = f"{table.title}: {file.path.name}" if len(report.files) > 1 else table.title
+            lines.append(replace(table, title=title).to_markdown())
     lines += ["## Accuracy", ""]
     if origin.evaluation:
         lines += [table.to_markdown() for table in origin.evaluation]

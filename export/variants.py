@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from fedfr_edge.errors import ExportError
-from fedfr_edge.recognition.manifest import Precision, Threshold
+from fedfr_edge.recognition.manifest import Precision
 from fedfr_edge.types import AlignedFaces, Embeddings
 
 from .accuracy import Judges
-from .calibration import Calibration, calibrate_model
+from .calibration import NOT_CALIBRATED, Calibrated, Calibration, calibrate_model
 from .fuse import FusedModel
 from .latency import Latency, in_turns
 from .parity import CLOSE, SAME, UNLIMITED, Limits, Parity, check_parity, largest_feature
@@ -42,7 +42,7 @@ class Variant:
         precision: which.
         data: the file's bytes before its manifest; empty if it could not be made.
         parity: against torch; None if it was not reached.
-        thresholds: its own, by falling FAR.
+        calibrated: its own thresholds, and its error rates at one of them.
         accuracy: TAR on the judges; None where it was not measured.
         latency: in turns with the others; None where it was not measured.
         kept: whether it is written.
@@ -52,7 +52,7 @@ class Variant:
     precision: Precision
     data: bytes
     parity: Parity | None
-    thresholds: tuple[Threshold, ...] = ()
+    calibrated: Calibrated = NOT_CALIBRATED
     accuracy: float | None = None
     latency: Latency | None = None
     kept: bool = True
@@ -140,10 +140,10 @@ def _make(shop: Workshop, precision: Precision) -> Variant:
         parity = check_parity(shop.fused, session, shop.faces, LIMITS[precision])
     except ExportError as error:
         return Variant(precision, b"", None, kept=False, why=f"not kept: {error}")
-    thresholds = calibrate_model(
+    calibrated = calibrate_model(
         lambda faces: shop.embed(session, faces, f"calibrating {precision}"), shop.calibration
     )
-    return Variant(precision, data, parity, thresholds)
+    return Variant(precision, data, parity, calibrated)
 
 
 def _half(shop: Workshop) -> Any:

@@ -27,7 +27,6 @@ from fedfr_edge.recognition.manifest import (
     MANIFEST_KEY,
     Manifest,
     Precision,
-    Threshold,
 )
 from fedfr_edge.train.checkpoint import LICENCE_KEY, GlobalModel, PersonalModel
 from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings, Progress, no_progress
@@ -35,7 +34,7 @@ from fedfr_edge.vision.runtime import import_onnxruntime, open_session
 
 from .accuracy import Judges
 from .bundle import Exported, ExportReport, file_of, write_all
-from .calibration import Calibration, calibrate_model
+from .calibration import NOT_CALIBRATED, Calibration, calibrate_model
 from .fuse import FusedModel, describe_preprocessing
 from .graph import to_onnx
 from .insightface_package import MODEL_FILE, check_same, package_files
@@ -149,10 +148,10 @@ def _export(
     def embed(session: Any, faces: AlignedFaces, what: str = "calibrating") -> Embeddings:
         return _embed(session, faces, what, progress)
 
-    thresholds: tuple[Threshold, ...] = ()
+    calibrated = NOT_CALIBRATED
     if calibration is not None:
-        thresholds = calibrate_model(lambda faces: embed(session, faces), calibration)
-    variants = [Variant("fp32", data, parity, thresholds)]
+        calibrated = calibrate_model(lambda faces: embed(session, faces), calibration)
+    variants = [Variant("fp32", data, parity, calibrated)]
     recommended: Precision = "fp32"
     if others:
         assert calibration is not None
@@ -169,7 +168,7 @@ def _export(
     package = path.with_name(f"{path.stem}.insightface") if wishes.insightface else None
     contents = {file.path: content for file, content in files}
     if package is not None:
-        plain_manifest = _manifest(model, name, wishes.licence, Variant("fp32", data, parity, thresholds))
+        plain_manifest = _manifest(model, name, wishes.licence, Variant("fp32", data, parity, calibrated))
         for file_name, content in _package(proto, plain_manifest, session, real).items():
             contents[package / file_name] = content
     removed = write_all(contents, path, mode)
@@ -195,7 +194,7 @@ def _export(
 
 def _session(data: bytes, threads: int | None = None) -> Any:
     try:
-        return open_session(data, threads=threads)
+        return open_session(data, provider="cpu", threads=threads)
     except MissingPartError:
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -251,7 +250,7 @@ def _manifest(
         dim=model.spec.dim,
         backbone=model.spec.to_dict(),
         preprocessing=describe_preprocessing(model.spec.pooling),
-        thresholds=variant.thresholds,
+        thresholds=variant.calibrated.thresholds,
         training_data_licence=licence or model.metadata.get(LICENCE_KEY) or "unknown",
         weights_sha256=weights_sha256(onnx.load_from_string(variant.data)),
         versions={

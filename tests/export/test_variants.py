@@ -19,7 +19,7 @@ from fedfr_edge.errors import DataError, WriteError
 from fedfr_edge.export import write
 from fedfr_edge.export.accuracy import Judges, choose_judges
 from fedfr_edge.export.bundle import ExportReport
-from fedfr_edge.export.calibration import choose_faces
+from fedfr_edge.export.calibration import NOT_CALIBRATED, choose_faces
 from fedfr_edge.export.latency import Latency, in_turns
 from fedfr_edge.export.parity import Parity
 from fedfr_edge.export.precision import to_half, to_int8
@@ -89,7 +89,7 @@ def test_squares_beyond_half_precision_do_not_overflow(generic: Export, faces: n
 
 def variant(precision: Precision, size: int, ratio: float, accuracy: float) -> Variant:
     parity = Parity(0.0, 1.0, 1)
-    return Variant(precision, bytes(size), parity, (), accuracy, Latency(10 * ratio, ratio))
+    return Variant(precision, bytes(size), parity, NOT_CALIBRATED, accuracy, Latency(10 * ratio, ratio))
 
 
 PLAIN = variant("fp32", 1000, 1.0, 0.9)
