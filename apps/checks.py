@@ -17,6 +17,7 @@ from typing import Any, Literal
 import fedfr_edge
 from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import FedFRError, MissingPartError
+from fedfr_edge.vision.runtime import Provider
 
 Status = Literal["ok", "absent", "warning", "fault"]
 
@@ -52,14 +53,12 @@ class Check:
     mend: str = ""
 
 
-def run_checks(
-    *, detector: str, provider: Literal["cpu", "cuda"], model: Path | None, folder: Path
-) -> list[Check]:
+def run_checks(*, detector: str, provider: Provider, model: Path | None, folder: Path) -> list[Check]:
     """Run every check; none of them lets an exception out.
 
     Args:
         detector: the detector to try, as ``open_detector`` takes it.
-        provider: the execution provider that must really be in effect.
+        provider: what is to compute; "cuda" that is not in effect is a warning, "cuda!" a fault.
         model: an exported model to open as well.
         folder: where results would be written.
     """
@@ -71,7 +70,7 @@ def run_checks(
         ("onnx", lambda: _import("onnx", "onnx")),
         ("onnxruntime", _onnxruntime),
         ("providers", lambda: _providers(provider)),
-        ("detector", lambda: _detector(detector)),
+        ("detector", lambda: _detector(detector, provider)),
         ("cryptography", _cryptography),
         ("keyring", _keyring),
         ("disk", lambda: _disk(folder)),
@@ -150,37 +149,36 @@ def _onnxruntime() -> Iterator[Check]:
         yield Check("onnxruntime", "ok", f"{listed} (imported: {module.__version__})")
 
 
-def _providers(provider: str) -> Iterator[Check]:
+def _providers(provider: Provider) -> Iterator[Check]:
     """Which providers a session really uses: what the wheel lists proves nothing."""
     from fedfr_edge.vision import runtime
 
-    required = runtime.full_name(provider)
-    available = runtime.import_onnxruntime().get_available_providers()
-    # Not this machine's: it sends inputs to a service.
-    available = [name for name in available if name != "AzureExecutionProvider"]
     model = _smallest_model()
+    wanted: tuple[Provider, ...] = ("cuda!", "cpu")
     in_effect = []
-    for name in available:
+    for name in wanted:
         try:
-            session = runtime.open_session(model, require_provider=name, threads=1)
+            session = runtime.open_session(model, provider=name, threads=1)
             session.run(None, {"x": _one()})
-            in_effect.append(name)
+            in_effect.append(session.get_providers()[0])
         except Exception:  # each provider fails in its own way; failing is the finding
             continue
-    idle = [name for name in available if name not in in_effect]
     found = f"in effect: {', '.join(in_effect) or 'none'}"
-    if idle:
-        found += f"; listed by onnxruntime, but not working here: {', '.join(idle)}"
-    if required in in_effect:
-        yield Check("providers", "ok", found)
+    listed = runtime.CUDA in runtime.import_onnxruntime().get_available_providers()
+    if listed and runtime.CUDA not in in_effect:
+        found += f"; listed by onnxruntime, but not working here: {runtime.CUDA}"
+    if runtime.CPU not in in_effect:
+        yield Check("providers", "fault", found, "pip install --force-reinstall 'fedfr-edge[cpu]'")
+    elif provider.startswith("cuda") and runtime.CUDA not in in_effect:
+        yield Check(
+            "providers",
+            "fault" if provider == "cuda!" else "warning",
+            f"{runtime.CUDA} is asked for; {found}",
+            "pip uninstall -y onnxruntime onnxruntime-gpu, pip install 'fedfr-edge[gpu]' "
+            "'onnxruntime-gpu[cuda,cudnn]', and a driver of that CUDA version; or use --provider cpu",
+        )
     else:
-        mend = "pip install --force-reinstall 'fedfr-edge[cpu]'"
-        if required == runtime.CUDA:
-            mend = (
-                "pip uninstall -y onnxruntime onnxruntime-gpu, pip install 'fedfr-edge[gpu]' "
-                "'onnxruntime-gpu[cuda,cudnn]', and a driver of that CUDA version; or use --provider cpu"
-            )
-        yield Check("providers", "fault", f"{required} is needed; {found}", mend)
+        yield Check("providers", "ok", found)
 
 
 def _smallest_model() -> bytes:
@@ -203,13 +201,13 @@ def _one() -> Any:
     return np.ones(1, np.float32)
 
 
-def _detector(spec: str) -> Iterator[Check]:
+def _detector(spec: str, provider: Provider) -> Iterator[Check]:
     import numpy as np
 
     from fedfr_edge.vision.detect import open_detector
 
     # Opening checks the file's hash; running it shows that the runtime accepts it.
-    faces = open_detector(spec, threads=1).detect(np.zeros((64, 64, 3), np.uint8))
+    faces = open_detector(spec, provider=provider, threads=1).detect(np.zeros((64, 64, 3), np.uint8))
     if faces:
         mend = "use another file: --detector centerface"
         yield Check("detector", "fault", f"{spec} sees {len(faces)} faces in a black picture", mend)
@@ -285,12 +283,12 @@ def _ranged(name: str, version: str) -> Check:
     return Check(name, "ok", version)
 
 
-def _model(path: Path, provider: str) -> Iterator[Check]:
+def _model(path: Path, provider: Provider) -> Iterator[Check]:
     from fedfr_edge.recognition.encoder import OnnxEncoder
 
-    encoder = OnnxEncoder(path, require_provider=provider)
+    encoder = OnnxEncoder(path, provider=provider)
     rates = ", ".join(f"{record.far:g}" for record in encoder.manifest.thresholds)
-    found = f"{encoder.name} ({encoder.manifest.kind}, d={encoder.dim}), on {encoder.providers[0]}"
+    found = f"{encoder.name} ({encoder.manifest.kind}, d={encoder.dim}), on {encoder.provider}"
     if rates:
         yield Check("model", "ok", f"{found}, thresholds at FAR {rates}")
     else:

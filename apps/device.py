@@ -18,7 +18,7 @@ from fedfr_edge.recognition.keys import KeyFile, KeyProvider, Passphrase
 from fedfr_edge.recognition.os_keyring import KeyringKey
 from fedfr_edge.types import Face, Image
 from fedfr_edge.vision.detect import Detector
-from fedfr_edge.vision.runtime import conflict
+from fedfr_edge.vision.runtime import Provider, conflict
 
 from . import console
 from .gallery_options import GalleryOptions
@@ -51,8 +51,8 @@ def remark(text: str) -> None:
     console.log.print(text, soft_wrap=True)
 
 
-def open_encoder(model: Path, provider: Literal["cpu", "cuda"], threads: int | None) -> OnnxEncoder:
-    """Open an exported model; ``provider`` must really be in effect.
+def open_encoder(model: Path, provider: Provider, threads: int | None) -> OnnxEncoder:
+    """Open an exported model.
 
     Raises:
         ModelError, MissingPartError: as :class:`OnnxEncoder`.
@@ -60,16 +60,20 @@ def open_encoder(model: Path, provider: Literal["cpu", "cuda"], threads: int | N
     warning = conflict()
     if warning is not None:
         remark(f"warning: {warning}")
-    return OnnxEncoder(model, threads=threads, require_provider=provider)
+    return OnnxEncoder(model, provider=provider, threads=threads)
 
 
-def open_eyes(spec: str, aligned: bool, threads: int | None) -> Detector | None:
-    """The detector; none for faces that come aligned."""
+def open_eyes(spec: str, aligned: bool, provider: Provider, threads: int | None) -> Detector | None:
+    """The detector; none for faces that come aligned.
+
+    Raises:
+        ConfigError, MissingPartError: as :func:`fedfr_edge.vision.detect.open_detector`.
+    """
     if aligned:
         return None
     from fedfr_edge.vision.detect import open_detector
 
-    return open_detector(spec, threads=threads)
+    return open_detector(spec, provider=provider, threads=threads)
 
 
 def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:

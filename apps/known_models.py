@@ -1,4 +1,4 @@
-"""The list of public model files: what there is, where it lies here, whether it is intact."""
+"""The list of public files (models, the browser's runtime): what there is, where it is, whether intact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class KnownModel:
         name: what to call it.
         file: its file name.
         what: what it is.
-        use: what to give to ``--detector``; ``{path}`` stands for the file.
+        use: the option to give, such as ``--detector yunet:{path}``; ``{path}`` stands for the file.
         address: http or https.
         sha256: hexadecimal.
         bytes: its size.

@@ -35,7 +35,7 @@ class Backend:
     """What computes.
 
     Attributes:
-        device: torch's name: cpu, cuda, cuda:1 …; exported files then need the CUDA provider too.
+        device: torch's name: cpu, cuda, cuda:1 …; exported files then need CUDA in onnxruntime, too.
         threads: CPU threads.
     """
 
@@ -273,7 +273,7 @@ def _is_generic(model: GlobalModel | PersonalModel) -> bool:
 
 
 def _open_onnx(path: Path, backend: Backend) -> OnnxEncoder:
-    return open_encoder(path, "cuda" if backend.device.startswith("cuda") else "cpu", backend.threads)
+    return open_encoder(path, "cuda!" if backend.device.startswith("cuda") else "cpu", backend.threads)
 
 
 def _is_onnx(path: Path) -> bool:

@@ -252,7 +252,7 @@ def _manifest(
         preprocessing=describe_preprocessing(model.spec.pooling),
         thresholds=variant.calibrated.thresholds,
         training_data_licence=licence or model.metadata.get(LICENCE_KEY) or "unknown",
-        weights_sha256=weights_sha256(onnx.load_from_string(variant.data)),
+        weights_sha256=weights_sha256(variant.data),
         versions={
             "fedfr-edge": fedfr_edge.__version__,
             "torch": torch.__version__,

@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "show": "One training run: settings, data, rounds, failures, files.",
         "compare": "Training runs side by side: settings that differ, curves, best rounds.",
     },
+    "dashboard": "Training runs in a browser, as they go on and side by side.",
     "evaluate": {
         "personalised": "1:1 TAR@FAR and 1:N TPIR@FPIR of models on a split's clients.",
         "pairs": "Accuracy and TAR@FAR on a list of pairs (LFW format).",
@@ -61,6 +62,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "enrol": "Enrol a person from photographs into an encrypted gallery.",
     "login": "Compare a photograph with the gallery and decide.",
+    "serve": "Enrolment and login in a browser, with its camera.",
     "gallery": {
         "list": "Who is enrolled.",
         "delete": "Forget a person: template and key.",

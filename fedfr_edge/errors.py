@@ -8,6 +8,7 @@
     ├── WriteError             the disk refused (full, read-only); what was there is untouched
     ├── DataError
     │   ├── ImageError         bytes that are no image
+    │   ├── CameraError        a camera that is not there, or gives no pictures
     │   ├── StoreError         an aligned-face store that is damaged or not ours
     │   └── SplitError         an identity on both sides, too few images, another store
     ├── VisionError
@@ -55,6 +56,10 @@ class DataError(FedFRError):
 
 class ImageError(DataError):
     """A file or buffer that cannot be decoded as an image."""
+
+
+class CameraError(DataError):
+    """A camera that is not there, cannot be opened, or has stopped giving pictures."""
 
 
 class StoreError(DataError):

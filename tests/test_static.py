@@ -72,3 +72,18 @@ def test_a_wheel_holds_every_module_and_no_foreign_top_level(wheel_contents: Pat
 
 def test_mypy_strict_on_the_installed_layout(wheel_contents: Path) -> None:
     run("mypy", "--config-file", str(ROOT / "pyproject.toml"), "-p", "fedfr_edge", cwd=wheel_contents)
+
+
+def test_public_names_have_their_types(wheel_contents: Path) -> None:
+    """``from fedfr_edge import ...`` resolves names late; a type checker must see through that."""
+    program = "import fedfr_edge; reveal_type(fedfr_edge.tar_at_far); fedfr_edge.no_such_name"
+    settings = ["--config-file", str(ROOT / "pyproject.toml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *settings, "-c", program],
+        cwd=wheel_contents,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "far: float) -> fedfr_edge.evaluation.metrics.Rate" in done.stdout.replace('"', ""), done.stdout
+    assert 'Module has no attribute "no_such_name"' in done.stdout, done.stdout

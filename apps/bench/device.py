@@ -24,7 +24,7 @@ def prepare(model: Path, detector: str, photos: Sequence[Path], folder: Path) ->
 
     Args:
         model: an exported model.
-        detector: ``insightface:FILE.onnx``.
+        detector: ``scrfd:FILE.onnx``.
         photos: photographs, each in its person's folder; the first with one face is enrolled.
         folder: gets the files.
 
@@ -47,10 +47,8 @@ def prepare(model: Path, detector: str, photos: Sequence[Path], folder: Path) ->
     from fedfr_edge.vision.image import read_image
 
     kind, _, file = detector.partition(":")
-    if kind != "insightface" or not file:
-        raise ConfigError(
-            f"detector is {detector!r}, expected insightface:FILE.onnx, which both sides can open"
-        )
+    if kind != "scrfd" or not file:
+        raise ConfigError(f"detector is {detector!r}, expected scrfd:FILE.onnx, which both sides can open")
     encoder = OnnxEncoder(model, threads=1)
     nchw = folder / MODEL_FILE
     nchw.write_bytes(package_files(onnx.load(str(model)), encoder.manifest)[MODEL_FILE])
@@ -74,7 +72,7 @@ def prepare(model: Path, detector: str, photos: Sequence[Path], folder: Path) ->
         threshold = operating_threshold(encoder.manifest).threshold
     except ModelError:
         threshold = 0.5  # a model that was not calibrated; what is decided does not change how long it takes
-    return Task(str(model), str(nchw), f"insightface:{file}", str(rows), threshold), left
+    return Task(str(model), str(nchw), detector, str(rows), threshold), left
 
 
 def frames(

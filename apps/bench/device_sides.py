@@ -26,7 +26,7 @@ class Task:
     Attributes:
         model: an exported model.
         nchw: the same network as insightface takes it.
-        detector: ``insightface:FILE.onnx``; ours also opens others.
+        detector: ``scrfd:FILE.onnx``; ours also opens others.
         people: ``.npy`` file, float32 (n, d) unit templates.
         threshold: a score from which on somebody is recognised.
         side: insightface's detector sees photographs at this size, padded to a square; 0 leaves it at its
@@ -88,8 +88,8 @@ class Ours:
         from fedfr_edge.vision.detect import open_detector
 
         cv2.setNumThreads(threads)
-        self.detector = open_detector(task.detector, threads=threads)
-        self.encoder = OnnxEncoder(Path(task.model), threads=threads)
+        self.detector = open_detector(task.detector, provider="cpu", threads=threads)
+        self.encoder = OnnxEncoder(Path(task.model), provider="cpu", threads=threads)
         self.gallery = Gallery(self.encoder.digest, self.encoder.dim)
         for row, vector in enumerate(np.load(task.people)):
             self.gallery.add(str(row), Template(vector, self.encoder.digest, 1))
@@ -97,7 +97,7 @@ class Ours:
 
     def decide(self, data: bytes) -> int | None:
         """See :class:`Side`."""
-        from fedfr_edge.recognition.login import login
+        from fedfr_edge.recognition.login import LoginPolicy, login
         from fedfr_edge.vision.image import decode_image
 
         from ..device import quality_gate
@@ -107,8 +107,7 @@ class Ours:
             encoder=self.encoder,
             gallery=self.gallery,
             detector=self.detector,
-            threshold=self.threshold,
-            gate=quality_gate,
+            policy=LoginPolicy(threshold=self.threshold, quality=quality_gate),
         )
         return None if decision.person is None else int(decision.person.name)
 

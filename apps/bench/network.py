@@ -41,7 +41,7 @@ def flops(file: Path, shape: tuple[int, ...]) -> int:
     wanted = {name: None for name in wanted if name not in sizes}
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    session = open_session(model.SerializeToString(), threads=1)
+    session = open_session(model.SerializeToString(), provider="cpu", threads=1)
     given = session.run(list(wanted), {session.get_inputs()[0].name: _zeros(session, shape)})
     sizes.update((name, values.shape) for name, values in zip(wanted, given, strict=True))
     total = 0
@@ -58,7 +58,7 @@ def flops(file: Path, shape: tuple[int, ...]) -> int:
 
 def run_seconds(file: Path, shape: tuple[int, ...], threads: int, times: int) -> float:
     """Median seconds of a run on an input of ``shape``."""
-    session = open_session(file.read_bytes(), threads=threads)
+    session = open_session(file.read_bytes(), provider="cpu", threads=threads)
     given = {session.get_inputs()[0].name: _zeros(session, shape)}
     session.run(None, given)
     spent = []

@@ -23,7 +23,7 @@ class BenchDevice:
 
     model: Path = option(help="an exported float32 model")
     photos: Path = option(help="a folder of photographs, in a folder for each person")
-    detector: str = option(help="insightface:FILE.onnx, which both sides use")
+    detector: str = option(help="scrfd:FILE.onnx, which both sides use")
     most: int = option(60, help="photographs to decide on, evenly chosen", low=1)
     threads: tuple[int, ...] = option((1, 2), help="CPU threads of both sides")
     templates: int = option(100_000, help="people in the gallery that is searched", low=2)

@@ -60,7 +60,7 @@ class ImportConfig:
         help="photos: detect and align; aligned: 112×112 crops, taken as they are; records: MXNet's .rec; "
         "bin: insightface's .bin; fedfr-split: the reference code's split; auto: by the input, else photos",
     )
-    detector: str = option("centerface", help="photos: centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    detector: str = option("centerface", help="photos: centerface or yunet:, scrfd:, insightface:FILE.onnx")
     min_face: int = option(32, help="photos: least side of a face's box in pixels", low=1)
     resize: bool = option(
         False, help="all but photos: fit other sizes into 112×112 (black bands), else skip them"

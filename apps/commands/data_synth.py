@@ -34,7 +34,7 @@ class SynthConfig:
     frontal: bool = option(False, help="photographs only: everybody looks into the camera")
     check: bool = option(False, help="measure how fair a stand-in for real faces these are")
     check_scenes: int = option(200, help="check: frontal photographs for the detector", low=1)
-    detector: str = option("centerface", help="check: centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    detector: str = option("centerface", help="check: centerface or yunet:, scrfd:, insightface:FILE.onnx")
 
 
 def run(config: SynthConfig) -> int:

@@ -6,10 +6,10 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import as_dict, option
+from fedfr_edge.vision.runtime import PROVIDER_HELP, Provider
 
 SECTION = "doctor"
 
@@ -29,7 +29,7 @@ class DoctorConfig:
 
     model: Path | None = option(None, help="an exported model (.onnx) to open as well")
     detector: str = option("centerface", help="the detector to try")
-    provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider that must be in effect")
+    provider: Provider = option("auto", help=f"what computes: {PROVIDER_HELP}")
     folder: Path = option(Path(), help="folder whose disk is checked")
     output: Path | None = option(None, short="o", help="write the checks to this JSON file too")
 

@@ -10,11 +10,11 @@ from typing import Any
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option
 from fedfr_edge.errors import FederationError
-from fedfr_edge.federation.traffic import WAYS, traffic_by_client
 
 from .. import console
 from ..deploy.superlink import node_names
 from ..runs.record import RECORD, read_run
+from ..runs.summary import client_history
 from .federation_server import SECTION, ServerConfig, attempt_text, super_link
 
 
@@ -70,32 +70,14 @@ def _rounds(config: ServerConfig) -> dict[str, Any]:
     if not (config.out / RECORD).is_file():
         return {"state": "not begun", "done": 0, "last": last, "clients": {}}
     record = read_run(config.out)
-    clients: dict[str, dict[str, Any]] = {}
-    for line in record.rounds:
-        for client in line["clients"]:
-            seen = clients.setdefault(client, _blank())
-            seen["answered"] += 1
-            seen["last_round"] = line["round"]
-        for client, why in line.get("failed", {}).items():
-            seen = clients.setdefault(client, _blank())
-            seen["failed"] += 1
-            seen["why"] = f"round {line['round']}: {why}"
-        for client, told in traffic_by_client(line).items():
-            seen = clients.setdefault(client, _blank())
-            for way, size in told.items():
-                seen[way] += size
     return {
         "state": "finished" if record.done >= last else "unfinished",
         "done": record.done,
         "attempts": record.attempts,
         "last": last,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.changed)),
-        "clients": dict(sorted(clients.items())),
+        "clients": client_history(record.rounds),
     }
-
-
-def _blank() -> dict[str, Any]:
-    return {"answered": 0, "failed": 0, "last_round": None, "why": None, **dict.fromkeys(WAYS, 0)}
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import click
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option
 from fedfr_edge.recognition.manifest import DEFAULT_FAR, far_key
+from fedfr_edge.vision.runtime import PROVIDER_HELP, Provider
 
 if TYPE_CHECKING:
     from fedfr_edge.recognition.login import Decision
@@ -28,9 +29,10 @@ Out: the decision with its reason code, score and threshold, on standard output 
 object), and a line in the gallery's log. Exit status 0: accepted; 1: refused, or an error; an error goes to
 standard error and begins with "error:".
 
-The threshold is the model's own, calibrated when it was exported; --far chooses among the rates it
-was calibrated at. The rate is that of one comparison: with N people enrolled, a stranger has N
-chances.
+The threshold is the one that 'fedfr calibrate' found on this device, else the model's own from when it was
+exported; --far chooses among the rates that either was calibrated at. The rate is that of one comparison:
+with N people enrolled, a stranger has up to N chances. --gates backbone asks the space of a personal model's
+backbone too, which must not contradict.
 
 After 5 failures in a row each further login is refused for 30 s, then 60 s, and so on up to an hour; after
 50, and after the machine has started, face login is off until another factor was used ('fedfr gallery
@@ -49,112 +51,93 @@ class LoginConfig:
         None,
         low=0,
         high=1,
-        help=f"false accept rate of one comparison; default: {far_key(DEFAULT_FAR)}, or the strictest rate "
-        "that the model was calibrated at if that is milder",
+        help=f"false accept rate of one comparison; default: {far_key(DEFAULT_FAR)}, or, where nothing was "
+        "calibrated here, the strictest rate that the model was calibrated at if that is milder",
     )
-    threshold: float | None = option(None, low=-1, high=1, help="score needed, instead of the model's own")
-    detector: str = option("centerface", help="centerface, yunet:FILE.onnx or insightface:FILE.onnx")
+    threshold: float | None = option(None, low=-1, high=1, help="score needed, instead of a calibrated one")
+    gates: Literal["one", "backbone"] = option(
+        "one", help="ask the model's own space alone, or its backbone's too (personal models)"
+    )
+    second_threshold: float | None = option(
+        None, low=-1, high=1, help="with --threshold: score needed in the backbone's space"
+    )
+    detector: str = option("centerface", help="centerface or yunet:, scrfd:, insightface:FILE.onnx")
     aligned: bool = option(False, help="the image is an aligned 112×112 face already")
     key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
     key_file: Path | None = option(None, help="the key file; default: GALLERY.key")
     lockout: bool = option(True, help="pause after failures in a row; ask for another factor after a start")
     json: bool = option(False, help="print the decision as one JSON object")
-    provider: Literal["cpu", "cuda"] = option("cpu", help="execution provider; refuses if not in effect")
+    provider: Provider = option("auto", help=f"what computes: {PROVIDER_HELP}")
     threads: int | None = option(None, low=1, help="CPU threads; default: onnxruntime's choice")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A decision and what it rests on.
-
-    Attributes:
-        decision: the answer itself.
-        far: false accept rate of one comparison at its threshold; None with ``--threshold``.
-        supported: whether ten false accepts or more stand behind that rate; None with ``--threshold``.
-        rests_on: the same in words.
-        model_digest: sha256 of the model file.
-    """
-
-    decision: Decision
-    far: float | None
-    supported: bool | None
-    rests_on: str
-    model_digest: str
 
 
 def run(config: LoginConfig) -> int:
     """Decide, report, and say so in the exit status."""
     from .. import device
 
-    answer = decide(config)
+    decision = decide(config)
     if config.json:
-        click.echo(json.dumps(_as_json(answer), ensure_ascii=False))
+        click.echo(json.dumps(as_json(decision), ensure_ascii=False))
     else:
-        for line in _lines(answer):
+        for line in _lines(decision):
             device.say(line)
-    return 0 if answer.decision.accepted else 1
+    return 0 if decision.accepted else 1
 
 
-def decide(config: LoginConfig) -> Answer:
+def decide(config: LoginConfig) -> Decision:
     """Decide and log; what the command does but for printing.
 
     Raises:
         FedFRError: the photograph, the model, the gallery or its key cannot be used.
     """
-    from fedfr_edge.recognition.lockout import WITHOUT_LIVENESS
-    from fedfr_edge.recognition.login import Decision, login, operating_threshold
+    from fedfr_edge.recognition.login import LoginPolicy, login
+    from fedfr_edge.recognition.session import locked_out
     from fedfr_edge.recognition.vault import Vault
     from fedfr_edge.vision.image import read_image
 
     from .. import device
 
     image = read_image(config.photo)
+    policy = LoginPolicy(
+        far=config.far,
+        threshold=config.threshold,
+        gates=config.gates,
+        second_threshold=config.second_threshold,
+    )
     encoder = device.open_encoder(config.model, config.provider, config.threads)
-    rests_on = "given by --threshold"
-    far = supported = None
-    if config.threshold is not None:
-        threshold = config.threshold
-    else:
-        record = operating_threshold(encoder.manifest, config.far)
-        threshold, far, supported = record.threshold, record.far, record.supported
-        rests_on = (
-            f"FAR {far_key(far)} per comparison: {record.false_accepts} of {record.non_mated} non-mated "
-            f"comparisons of {record.source}"
-        )
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)
     # Open until the decision is on disk: attempts come one after another, and none is told before it counts.
     with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
-        people = len(vault.gallery)
-        block = vault.blocked(WITHOUT_LIVENESS) if config.lockout else None
+        block = vault.blocked(policy.lockout) if config.lockout else None
         if block is not None:
-            decision = Decision(False, block.reason, None, None, threshold, 0, block.detail)
+            decision = locked_out(block, encoder, vault.gallery, policy, config.name)
         else:
             decision = login(
                 image,
                 encoder=encoder,
                 gallery=vault.gallery,
-                detector=device.open_eyes(config.detector, config.aligned, config.threads),
-                threshold=threshold,
+                detector=device.open_eyes(config.detector, config.aligned, config.provider, config.threads),
+                policy=policy,
                 claim=config.name,
             )
         vault.record(decision, count=config.lockout)
-    if far is not None and config.name is None and people > 1:
-        rests_on += f"; up to {min(1.0, far * people):g} for {people} people"
-    return Answer(decision, far, supported, rests_on, encoder.digest)
+    return decision
 
 
-def _lines(answer: Answer) -> list[str]:
+def _lines(decision: Decision) -> list[str]:
     from fedfr_edge.vision.quality import advice
 
-    decision = answer.decision
     if decision.accepted and decision.person is not None:
         lines = [f"accepted: {decision.person.name}"]
     else:
         lines = [f"refused ({decision.reason.value}): {decision.detail}"]
     score = "not compared" if decision.score is None else f"{decision.score:.4f}"
-    lines.append(f"score {score}, threshold {decision.threshold:.4f} ({answer.rests_on})")
-    if answer.supported is False:
-        lines.append("remark: fewer than 10 false accepts stand behind that rate; it may be far off")
+    lines.append(f"score {score}, threshold {decision.threshold:.4f} ({decision.rests_on})")
+    if decision.second is not None:
+        second = decision.second
+        lines.append(f"in the backbone's space: score {second.score:.4f}, threshold {second.threshold:.4f}")
+    if decision.far_supported is False:
+        lines.append("remark: the trials behind that rate are too few to show it; it may be far off")
     if decision.faces_seen > 1:
         lines.append(f"remark: {decision.faces_seen} faces seen, the large and central one was compared")
     if decision.quality:
@@ -162,9 +145,9 @@ def _lines(answer: Answer) -> list[str]:
     return lines
 
 
-def _as_json(answer: Answer) -> dict[str, Any]:
-    decision = answer.decision
-    person = decision.person
+def as_json(decision: Decision) -> dict[str, Any]:
+    """Every field of a decision, for programs."""
+    person, second = decision.person, decision.second
     return {
         "accepted": decision.accepted,
         "reason": decision.reason.value,
@@ -172,11 +155,15 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "person": None if person is None else {"id": person.id, "name": person.name},
         "score": decision.score,
         "threshold": decision.threshold,
-        "far": answer.far,
-        "far_supported": answer.supported,
+        "second": None if second is None else {"score": second.score, "threshold": second.threshold},
+        "far": decision.far,
+        "far_supported": decision.far_supported,
+        "rests_on": decision.rests_on,
+        "wait_seconds": decision.wait_seconds,
         "faces_seen": decision.faces_seen,
         "quality": list(decision.quality),
-        "model": answer.model_digest,
+        "model": decision.model,
+        "provider": decision.provider,
     }
 
 

@@ -54,7 +54,7 @@ def run(config: ModelsGetConfig) -> None:
                 fetch(model, folder, progress)
             console.out.print(f"{target}: {model.bytes:,} bytes, sha256 as expected")
         save_config(config, SECTION, target.with_suffix(".toml"))
-        console.out.print(f"use it with --detector {model.use.format(path=target)}")
+        console.out.print(f"use it with {model.use.format(path=target)}")
 
 
 COMMAND = Command(

@@ -35,14 +35,14 @@ def run(config: ModelsListConfig) -> None:
         console.out.print(json.dumps({"folder": str(folder), "models": rows, "shipped": shipped}, indent=1))
         return
     for path in shipped_models():
-        console.out.print(f"{path.stem:<12} shipped  {path.stat().st_size / 1e6:5.1f} MB  --model {path}")
-        console.out.print(f"{'':<12} card: {path.with_suffix('.md')}")
-    console.out.print("centerface   comes with the installation; 'fedfr doctor' checks it")
+        console.out.print(f"{path.stem:<16} shipped  {path.stat().st_size / 1e6:5.1f} MB  --model {path}")
+        console.out.print(f"{'':<16} card: {path.with_suffix('.md')}")
+    console.out.print(f"{'centerface':<16} comes with the installation; 'fedfr doctor' checks it")
     for model, state in models:
-        console.out.print(f"{model.name:<12} {state:<8} {model.bytes / 1e6:5.1f} MB  {model.what}")
-        console.out.print(f"{'':<12} licence: {model.licence}")
+        console.out.print(f"{model.name:<16} {state:<8} {model.bytes / 1e6:5.1f} MB  {model.what}")
+        console.out.print(f"{'':<16} licence: {model.licence}")
         if state == "here":
-            console.out.print(f"{'':<12} --detector {model.use.format(path=folder / model.file)}")
+            console.out.print(f"{'':<16} {model.use.format(path=folder / model.file)}")
     console.out.print(f"folder: {folder}")
 
 

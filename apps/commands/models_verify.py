@@ -40,7 +40,7 @@ def run(config: ModelsVerifyConfig) -> int:
     if not named:
         lines += _shipped()
     for name, text, _ in lines:
-        console.out.print(f"{name:<12} {text}")
+        console.out.print(f"{name:<16} {text}")
     return 0 if all(fine for _, _, fine in lines) else 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +32,13 @@ class CompareConfig:
 def run(config: CompareConfig) -> None:
     """Print the comparison, and draw it if that is asked for."""
     from ..runs.record import read_run
+    from ..runs.summary import short_names
     from ..runs.tables import best_table, curve_tables, remarks, settings_table, text_lines
 
     if len({path.resolve() for path in config.run}) < max(2, len(config.run)):
         raise ConfigError(f"{len(config.run)} runs are given, expected two or more different ones")
     records = [read_run(path) for path in config.run]
-    names = _names(records)
+    names = short_names([record.path for record in records])
     drawn = _draw(config.out, records, names) if config.out is not None else []
     if config.json:
         console.out.print(json.dumps(_as_json(records, names), ensure_ascii=False, allow_nan=False, indent=1))
@@ -52,15 +52,6 @@ def run(config: CompareConfig) -> None:
             console.out.print(line)
     for file in drawn:
         console.out.print(f"drawn: {file}")
-
-
-def _names(records: Sequence[RunRecord]) -> dict[Path, str]:
-    """Short names: each path without the folders that all of them share."""
-    resolved = [record.path.resolve() for record in records]
-    shared = Path(os.path.commonpath([path.parent for path in resolved]))
-    return {
-        record.path: str(path.relative_to(shared)) for record, path in zip(records, resolved, strict=True)
-    }
 
 
 def _draw(out: Path, records: Sequence[RunRecord], names: dict[Path, str]) -> list[Path]:
@@ -77,8 +68,8 @@ def _draw(out: Path, records: Sequence[RunRecord], names: dict[Path, str]) -> li
 def _as_json(records: Sequence[RunRecord], names: dict[Path, str]) -> dict[str, Any]:
     from ..runs.best import loss_curve, model_names, score_curve
     from ..runs.means import LOSSES
+    from ..runs.summary import summary
     from ..runs.tables import common_far, remarks
-    from .runs_list import summary
 
     far = common_far(records)
     settings = [record.settings() | {"digests": record.digests} for record in records]

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option
 
 from .. import console
-
-if TYPE_CHECKING:
-    from ..runs.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,7 @@ class ListConfig:
 def run(config: ListConfig) -> None:
     """Print what there is; runs that cannot be read are named at the end."""
     from ..runs.record import read_all
+    from ..runs.summary import summary
     from ..runs.tables import list_table, text_lines
 
     records, faults = read_all(config.folder or (Path("."),))
@@ -42,40 +39,6 @@ def run(config: ListConfig) -> None:
             console.out.print(line)
     for path, fault in faults.items():
         console.out.print(f"{path}: damaged: {fault}")
-
-
-def summary(record: RunRecord) -> dict[str, Any]:
-    """A run in JSON: what the list shows."""
-    from ..runs.best import best_of, headline_far, loss_curve, model_names, score_curve
-    from ..runs.means import round_means
-
-    far = headline_far(record.scores)
-    lowest = best_of(loss_curve(record.rounds), lowest=True)
-    scores = {}
-    for model in model_names(record.scores):
-        curve = score_curve(record.scores, model, far)
-        best = best_of(curve)
-        if best is not None:
-            scores[model] = {
-                "last": {"round": max(curve), "value": curve[max(curve)]},
-                "best": best.to_dict(),
-            }
-    return {
-        "path": str(record.path),
-        "method": record.config.method,
-        "profile": record.config.profile,
-        "backbone": record.backbone,
-        "clients": record.clients,
-        "seed": record.seed,
-        "done": record.done,
-        "rounds": record.last,
-        "state": record.state,
-        "changed": record.changed,
-        "last": round_means(record.rounds[-1]) if record.rounds else None,
-        "lowest_loss": None if lowest is None else lowest.to_dict(),
-        "far": far,
-        "scores": scores,
-    }
 
 
 COMMAND = Command(

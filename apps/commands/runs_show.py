@@ -111,7 +111,7 @@ def _files(record: RunRecord) -> list[str]:
 
 
 def _as_json(record: RunRecord) -> dict[str, Any]:
-    from .runs_list import summary
+    from ..runs.summary import summary
 
     return {
         **summary(record),

@@ -96,9 +96,9 @@ def play(config: QuickstartConfig, places: Places) -> Visit:
     for name, expected, times in tries:
         for path in photos.save(folder / "try" / name, name, "test", times):
             # A row of strangers would pause every login.
-            answer = steps.command("login", function="decide", photo=path, far=far, lockout=False, **common)
-            attempts.append(Attempt(name, path, expected, answer.decision))
-            rests_on = answer.rests_on
+            decision = steps.command("login", function="decide", photo=path, far=far, lockout=False, **common)
+            attempts.append(Attempt(name, path, expected, decision))
+            rests_on = decision.rests_on
             console.out.print(_line(attempts[-1]))
     return Visit(tuple(attempts), gallery, rests_on, not photos.aligned)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,44 +18,14 @@ from fedfr_edge.evaluation.report.canvas import (
     draw,
     shown_name,
 )
-from fedfr_edge.evaluation.report.losses import TERMS
 from fedfr_edge.evaluation.tables import rate_text
 
-from .means import LOSSES, client_range, round_means
+from .means import LOSSES
+from .panels import TITLES, Line, Panel, mean_line, run_panels, score_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TITLES = TERMS | {"hard_negatives": "hard negatives of a client", "seconds": "seconds a round"}
-"""Name of a number -> title of its panel."""
-
-
-@dataclass
-class Line:
-    """One line of a panel.
-
-    Attributes:
-        name: for the legend; empty where the panel has one line only.
-        points: ``(round, value)``; values that are not known are left out.
-        place: chooses colour, dash and marker.
-        band: ``(round, lowest, highest)`` behind the line.
-        hollow: rounds whose value rests on too little.
-    """
-
-    name: str
-    points: list[tuple[int, float]]
-    place: int = 0
-    band: list[tuple[int, float, float]] = field(default_factory=list)
-    hollow: set[int] = field(default_factory=set)
-
-
-@dataclass
-class Panel:
-    """One pair of axes with its lines."""
-
-    title: str
-    lines: list[Line]
 
 
 def run_figure(
@@ -69,13 +38,7 @@ def run_figure(
         rounds: lines of ``metrics.jsonl``.
         scores: lines of ``scores.jsonl``.
     """
-    panels = score_panels(scores)
-    for name in (*LOSSES, "hard_negatives", "seconds"):
-        line = mean_line(rounds, name)
-        if name == "hard_negatives" and not any(value for _, value in line.points):
-            continue
-        if line.points:
-            panels.append(Panel(TITLES[name], [line]))
+    panels = score_panels(scores) + run_panels(rounds)
     caption = "Lines: means over the clients, weighted by images; bands: lowest to highest client."
     return _grid("run", title, caption, panels, "round") if panels else None
 
@@ -136,54 +99,6 @@ def write_drawing(drawing: Drawing, folder: Path, name: str) -> None:
     """
     atomic.write_bytes(folder / f"{name}.svg", drawing.svg)
     atomic.write_bytes(folder / f"{name}.png", drawing.png)
-
-
-def mean_line(rounds: Sequence[Mapping[str, Any]], name: str) -> Line:
-    """One number over the rounds, with the band between the clients."""
-    line = Line("", [])
-    for record in rounds:
-        number, value = int(record["round"]), round_means(record).get(name)
-        if value is None:
-            continue
-        if name == "hard_negatives":  # a client's share, so that the line lies within its band
-            value /= max(len(record["clients"]), 1)
-        line.points.append((number, value))
-        between = client_range(record, name) if name != "seconds" else None
-        if between is not None:
-            line.band.append((number, *between))
-    return line
-
-
-def score_panels(scores: Sequence[Mapping[str, Any]], *, every: bool = False) -> list[Panel]:
-    """One panel for each false-accept rate and one for rank 1, a line for each model.
-
-    ``every`` keeps [Θ_l, Π_l] also where it is the same as Θ_l, because nothing trained Π.
-    """
-    panels: dict[str, dict[str, Line]] = {}
-    for line in scores:
-        number = int(line["round"])
-        for model in line["models"]:
-            values = {
-                f"TAR at FAR {rate_text(rate['far_target'])}, %": (rate["value"], bool(rate["supported"]))
-                for rate in model["verification"]
-            }
-            values["rank 1, %"] = (model["rank_one"], True)
-            for title, (value, supported) in values.items():
-                lines = panels.setdefault(title, {})
-                drawn = lines.setdefault(model["name"], Line(model["name"], [], len(lines)))
-                if value is not None:
-                    drawn.points.append((number, 100 * float(value)))
-                    drawn.hollow |= set() if supported else {number}
-    chosen = (list(lines.values()) if every else _distinct(lines) for lines in panels.values())
-    return [Panel(title, lines) for title, lines in zip(panels, chosen, strict=True)]
-
-
-def _distinct(lines: Mapping[str, Line]) -> list[Line]:
-    shown: list[Line] = []
-    for line in lines.values():
-        if not any(line.points == other.points and line.points for other in shown):
-            shown.append(line)
-    return shown
 
 
 def _grid(name: str, title: str, caption: str, panels: Sequence[Panel], unit: str) -> Drawing:

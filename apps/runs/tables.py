@@ -124,13 +124,13 @@ def scores_table(record: RunRecord) -> Table:
 
 def settings_table(records: Sequence[RunRecord], names: Mapping[Path, str]) -> Table:
     """The settings and the data that differ between runs; one column for each run."""
-    everything = [record.settings() | _data(record) for record in records]
+    everything = [setting_texts(record) for record in records]
     keys = list(dict.fromkeys(key for settings in everything for key in settings))
     rows = []
     for key in keys:
-        values = [settings.get(key) for settings in everything]
+        values = [settings.get(key, NONE) for settings in everything]
         if any(value != values[0] for value in values):
-            rows.append((key, *(setting_text(value) for value in values)))
+            rows.append((key, *values))
     title = "Settings that differ" if rows else "All settings and all data are the same"
     return Table(title, ("", *(names[record.path] for record in records)), tuple(rows))
 
@@ -177,22 +177,25 @@ def best_table(records: Sequence[RunRecord], names: Mapping[Path, str]) -> Table
 
 def remarks(records: Sequence[RunRecord]) -> list[str]:
     """Why the runs' figures cannot simply be set side by side; empty if they can."""
-    found = []
-    for source, text in _MISMATCH.items():
-        if len({record.digests.get(source) for record in records}) > 1:
-            found.append(f"{text}; figures are not comparable")
-    sums = {
-        (record.config.alpha_cos, record.config.alpha_con, record.config.alpha_bce, record.config.branch)
-        for record in records
-    }
-    if len(sums) > 1:
-        found.append("the runs' losses are sums of different terms; compare their scores, or single terms")
-    with_scores = [record for record in records if record.scores]
-    if with_scores and len(with_scores) < len(records):
-        found.append("not every run has scores; fedfr train --score-every N makes them")
-    elif with_scores and common_far(records) is None:
+    each = [traits(record) for record in records]
+    found = [text for text in each[0] if len({one[text] for one in each}) > 1] if each else []
+    if all(record.scores for record in records) and common_far(records) is None:
         found.append("the runs' scores have no false-accept rate in common")
     return found
+
+
+def traits(record: RunRecord) -> dict[str, str]:
+    """What two runs must have alike to be set side by side: remark -> what says so where it differs."""
+    config = record.config
+    terms = (config.alpha_cos, config.alpha_con, config.alpha_bce, config.branch)
+    return {
+        **{
+            f"{text}; figures are not comparable": record.digests.get(source, "")
+            for source, text in _MISMATCH.items()
+        },
+        "the runs' losses are sums of different terms; compare their scores, or single terms": str(terms),
+        "not every run has scores; fedfr train --score-every N makes them": str(bool(record.scores)),
+    }
 
 
 def common_far(records: Sequence[RunRecord]) -> float | None:
@@ -209,6 +212,11 @@ def setting_text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(setting_text, value)) or NONE
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def setting_texts(record: RunRecord) -> dict[str, str]:
+    """Every setting and all data of a run in words, for telling runs apart."""
+    return {name: setting_text(value) for name, value in (record.settings() | _data(record)).items()}
 
 
 def _data(record: RunRecord) -> dict[str, Any]:

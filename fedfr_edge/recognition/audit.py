@@ -20,7 +20,7 @@ from typing import Any
 
 from fedfr_edge.atomic import sync_folder, write_errors
 from fedfr_edge.errors import IntegrityError
-from fedfr_edge.recognition.login import Decision
+from fedfr_edge.recognition.decision import Decision
 
 DIGEST_PREFIX = 12
 """Hexadecimal digits of a model's digest that go into a line."""
@@ -67,12 +67,13 @@ def next_head(head: Head, event: str, subject: str | None, values: Mapping[str, 
 
 
 def of_decision(decision: Decision) -> dict[str, Any]:
-    """What a login's line says beside who: decision, reason code, score, threshold, faces seen."""
+    """What a login's line says beside who: decision, reason, score, threshold, its FAR, faces seen."""
     return {
         "accepted": decision.accepted,
         "reason": decision.reason.value,
         "score": None if decision.score is None else round(decision.score, 4),
         "threshold": round(decision.threshold, 4),
+        "far": decision.far,
         "faces_seen": decision.faces_seen,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -51,6 +51,7 @@ class Capture:
         detail: the same in words.
         quality: what is poor about the chosen face, whether or not it can be used; empty where no face
             was chosen or the image came aligned.
+        chosen: the face that was chosen, as it was detected.
     """
 
     face: npt.NDArray[np.uint8] | None
@@ -58,6 +59,7 @@ class Capture:
     reason: Reason | None = None
     detail: str = ""
     quality: tuple[QualityReason, ...] = ()
+    chosen: Face | None = None
 
 
 def capture(
@@ -86,7 +88,13 @@ def capture(
                 "3); leave --aligned away for whole photographs"
             )
         return Capture(image, 1)
-    faces = detector.detect(image)
+    return examine(image, detector.detect(image), several=several, gate=gate)
+
+
+def examine(
+    image: Image, faces: Sequence[Face], *, several: Literal["refuse", "central"], gate: Gate | None = None
+) -> Capture:
+    """Choose, align and judge one of the faces that a detector found; see :func:`capture`."""
     if not faces:
         return Capture(None, 0, Reason.NO_FACE, "no face was found")
     if len(faces) > 1 and several == "refuse":
@@ -97,9 +105,9 @@ def capture(
     try:
         aligned = align(image, chosen.landmarks)
     except AlignmentError as error:
-        return Capture(None, len(faces), Reason.NOT_ALIGNABLE, str(error))
+        return Capture(None, len(faces), Reason.NOT_ALIGNABLE, str(error), chosen=chosen)
     poor = measure_quality(image, chosen).reasons()
     fault = gate(image, chosen, aligned) if gate is not None else None
     if fault is not None:
-        return Capture(None, len(faces), Reason.LOW_QUALITY, fault, poor)
-    return Capture(aligned, len(faces), quality=poor)
+        return Capture(None, len(faces), Reason.LOW_QUALITY, fault, poor, chosen)
+    return Capture(aligned, len(faces), quality=poor, chosen=chosen)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,15 +131,19 @@ def orders(moves: int) -> tuple[tuple[Move, ...], ...]:
     )
 
 
-def random_order(moves: int = 4) -> tuple[Move, ...]:
+def random_order(moves: int = 4, rng: random.Random | None = None) -> tuple[Move, ...]:
     """One of :func:`orders`, each as likely as the others, from the system's secure generator.
+
+    Args:
+        moves: how many.
+        rng: draws instead; for tests.
 
     Raises:
         ConfigError: fewer than 2 moves, or more than 6.
     """
     if not 2 <= moves <= 6:
         raise ConfigError(f"a challenge of {moves} moves was asked for, expected 2 to 6")
-    return secrets.choice(orders(moves))
+    return (rng or secrets.SystemRandom()).choice(orders(moves))
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,11 @@ class Challenge:
         # From where a move is judged, (turn, size); None while the head is to be held still.
         self._from: tuple[float, float] | None = None
         self._front: float | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether a face was seen."""
+        return self._last is not None
 
     @property
     def status(self) -> Status:

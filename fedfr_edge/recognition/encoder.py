@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,20 @@ from fedfr_edge.recognition.manifest import (
     Manifest,
 )
 from fedfr_edge.types import FACE_SIZE, AlignedFaces, Embeddings
-from fedfr_edge.vision.runtime import open_session
+from fedfr_edge.vision.onnx_wire import Tensor, tensors
+from fedfr_edge.vision.runtime import Provider, open_session
 
 _UNIT_TOLERANCE = 1e-3
 
 
-def weights_sha256(model: Any) -> str:
+_DTYPES = {
+    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"},
+    **{9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"},
+}
+"""numpy's names of ONNX's element types; of those left out the package onnx knows more."""
+
+
+def weights_sha256(model: bytes) -> str:
     """The hash that names a model's weights, whatever else its file says.
 
     SHA-256 over the graph's initialisers in order of their names; of each: its name, its numpy
@@ -33,19 +40,30 @@ def weights_sha256(model: Any) -> str:
     manifest can therefore be written into the file that it describes.
 
     Args:
-        model: an ``onnx.ModelProto`` whose weights are inside the file.
-    """
-    from onnx import numpy_helper
+        model: the bytes of an ONNX file whose weights are inside.
 
+    Raises:
+        ValueError: no ONNX file.
+    """
     digest = hashlib.sha256()
-    for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
-        values = np.ascontiguousarray(numpy_helper.to_array(tensor))
-        if sys.byteorder == "big":
-            values = values.byteswap()
-        dims = ",".join(map(str, tensor.dims))
-        digest.update(f"{tensor.name} {values.dtype.name} {dims}\n".encode())
-        digest.update(values.reshape(-1).view(np.uint8).data)
+    for tensor in sorted(tensors(model), key=lambda tensor: tensor.name):
+        dtype, values = _DTYPES.get(tensor.data_type), tensor.raw
+        if dtype is None or values is None:
+            dtype, values = _decoded(tensor)
+        digest.update(f"{tensor.name} {dtype} {','.join(map(str, tensor.dims))}\n".encode())
+        digest.update(values)
     return digest.hexdigest()
+
+
+def _decoded(tensor: Tensor) -> tuple[str, memoryview]:
+    """dtype and little-endian bytes of a tensor whose values the file does not keep as such."""
+    import onnx
+
+    proto = onnx.TensorProto.FromString(bytes(tensor.message))
+    values = np.ascontiguousarray(onnx.numpy_helper.to_array(proto))
+    if sys.byteorder == "big":
+        values = values.byteswap()
+    return values.dtype.name, values.reshape(-1).view(np.uint8).data
 
 
 class OnnxEncoder:
@@ -54,20 +72,20 @@ class OnnxEncoder:
     Attributes:
         manifest: what the file says about itself.
         digest: sha256 of the file, hexadecimal; templates are bound to it.
-        providers: the execution providers really in effect.
+        provider: the execution provider really in effect, by onnxruntime's name:
+            ``"CPUExecutionProvider"`` or ``"CUDAExecutionProvider"``.
     """
 
     manifest: Manifest
     digest: str
-    providers: tuple[str, ...]
+    provider: str
 
     def __init__(
         self,
         path: Path,
-        providers: Sequence[str] | None = None,
-        threads: int | None = None,
         *,
-        require_provider: str | None = None,
+        provider: Provider = "auto",
+        threads: int | None = None,
         batch: int = 64,
         verify_weights: bool = True,
     ) -> None:
@@ -75,9 +93,8 @@ class OnnxEncoder:
 
         Args:
             path: the ONNX file. It is read once, so that hash and session are of the same bytes.
-            providers: see :func:`fedfr_edge.vision.runtime.open_session`; default: the CPU.
-            threads: threads within one operator; None lets onnxruntime choose.
-            require_provider: refuse to run unless this provider is really in effect.
+            provider: see :data:`fedfr_edge.vision.runtime.Provider`.
+            threads: CPU threads within one operator; None lets onnxruntime choose.
             batch: most faces per run.
             verify_weights: compare the weights with the hash in the manifest, which finds
                 damage that onnxruntime loads without complaint.
@@ -85,7 +102,7 @@ class OnnxEncoder:
         Raises:
             ForeignModelError: not an ONNX file, not one of ours, or damaged.
             ModelError: the file cannot be read.
-            MissingPartError: no onnxruntime, or ``require_provider`` is not in effect.
+            MissingPartError: no onnxruntime, or ``provider`` is "cuda!" and CUDA is not in effect.
         """
         try:
             data = path.read_bytes()
@@ -97,8 +114,9 @@ class OnnxEncoder:
         self.path = path
         self.digest = hashlib.sha256(data).hexdigest()
         self._batch = batch
-        self._session = _open(data, path, providers, require_provider, threads)
-        self.providers = tuple(self._session.get_providers())
+        self._session = _open(data, path, provider, threads)
+        self.provider = str(self._session.get_providers()[0])
+        self.providers = (self.provider,)
         self.manifest = _read_manifest(self._session, path)
         _check_interface(self._session, self.manifest, path)
         if verify_weights:
@@ -174,15 +192,9 @@ class OnnxEncoder:
         return values
 
 
-def _open(
-    data: bytes,
-    path: Path,
-    providers: Sequence[str] | None,
-    require_provider: str | None,
-    threads: int | None,
-) -> Any:
+def _open(data: bytes, path: Path, provider: Provider, threads: int | None) -> Any:
     try:
-        return open_session(data, providers=providers, require_provider=require_provider, threads=threads)
+        return open_session(data, provider=provider, threads=threads)
     except (MissingPartError, MemoryError):
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -236,9 +248,7 @@ def _check_interface(session: Any, manifest: Manifest, path: Path) -> None:
 
 
 def _check_weights(data: bytes, manifest: Manifest, path: Path) -> None:
-    import onnx
-
-    found = weights_sha256(onnx.load_from_string(data))
+    found = weights_sha256(data)
     if found != manifest.weights_sha256:
         raise ForeignModelError(
             f"{path}: its weights hash to {found[:12]}…, its manifest says "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,117 +15,108 @@ from fedfr_edge.errors import (
     SeveralFacesError,
     VisionError,
 )
-from fedfr_edge.recognition.capture import Capture, Gate, Reason, capture
+from fedfr_edge.recognition.capture import Gate, Reason, capture
 from fedfr_edge.recognition.encoder import OnnxEncoder
-from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
-from fedfr_edge.recognition.template import make_template
-from fedfr_edge.types import Embeddings, Image, Progress, no_progress
+from fedfr_edge.recognition.enrol_policy import EnrolPolicy, policy_for
+from fedfr_edge.recognition.gallery import Gallery
+from fedfr_edge.recognition.proposal import Enrolment, Existing, Looks, propose, require_free
+from fedfr_edge.recognition.spaces import embed_spaces
+from fedfr_edge.types import Image, Progress, no_progress
 from fedfr_edge.vision.detect import Detector
 
+__all__ = ["Enrolment", "enrol", "gather"]
 
-@dataclass(frozen=True)
-class Enrolment:
-    """What an enrolment did.
-
-    Attributes:
-        person: the new entry.
-        used: names of the photographs whose faces are in the template.
-        skipped: (name, reason, in words) of those that could not be used.
-        remarks: what somebody should look at: a face unlike the others, a face like somebody else's.
-    """
-
-    person: Person
-    used: tuple[str, ...]
-    skipped: tuple[tuple[str, Reason, str], ...]
-    remarks: tuple[str, ...]
+Photos = Sequence[tuple[str, Image | FedFRError]]
+"""(name for messages, uint8 (h, w, 3) RGB, or the error that reading it gave)."""
 
 
 def enrol(
-    photos: Sequence[tuple[str, Image | FedFRError]],
+    photos: Photos,
     *,
     name: str,
     encoder: OnnxEncoder,
     gallery: Gallery,
     detector: Detector | None,
-    threshold: float | None = None,
+    policy: EnrolPolicy | None = None,
     gate: Gate | None = None,
-    replace: bool = False,
+    existing: Existing = "refuse",
     progress: Progress = no_progress,
 ) -> Enrolment:
     """Enrol a person from photographs that show them alone.
 
     Photographs without a face, with several, or too poor are skipped and listed: a face of somebody
-    else in the template would open the door to them. The gallery changes only if all goes well.
+    else in the template would open the door to them. So are repeats, and images unlike the rest, as
+    ``policy`` says. The gallery changes only if all goes well.
 
     Args:
-        photos: (name for messages, uint8 (h, w, 3) RGB, or the error that reading it gave).
+        photos: see :data:`Photos`.
         name: the person's display name.
         encoder: the model; its digest must be the gallery's.
         gallery: gets the new entry; the caller saves it.
         detector: None if the images are aligned faces (112, 112, 3).
-        threshold: the operating threshold, for the remarks only; None leaves them out.
+        policy: how the images become a template; default:
+            :func:`~fedfr_edge.recognition.enrol_policy.policy_for` the model.
         gate: quality check, see :data:`~fedfr_edge.recognition.capture.Gate`.
-        replace: put the new template in the place of an old one of that name.
+        existing: what to do if the name is taken.
         progress: called for each photograph.
 
     Raises:
-        GalleryError: no photograph at all, or the name is taken and ``replace`` is off.
+        GalleryError: no photograph at all, or as :func:`~fedfr_edge.recognition.proposal.propose`.
         NoFaceError, SeveralFacesError, VisionError, ImageError: no photograph could be used; the
             class is that of the first one's fault.
         ModelMismatchError: the gallery belongs to another model.
     """
+    require_free(gallery, name, existing)
+    looks, skipped = gather(photos, encoder=encoder, detector=detector, gate=gate, progress=progress)
+    result = propose(
+        looks,
+        name=name,
+        gallery=gallery,
+        policy=policy or policy_for(encoder.manifest),
+        existing=existing,
+        skipped=skipped,
+    )
+    keep = gallery.add if existing == "refuse" else gallery.replace
+    return dataclasses.replace(result, person=keep(name, result.template))
+
+
+def gather(
+    photos: Photos,
+    *,
+    encoder: OnnxEncoder,
+    detector: Detector | None,
+    gate: Gate | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Looks, tuple[tuple[str, Reason, str], ...]]:
+    """The slow part of :func:`enrol`, which needs no gallery: find, align and embed the faces.
+
+    Returns:
+        The faces, at least one, and (name, reason, in words) of photographs that were skipped.
+
+    Raises:
+        GalleryError, NoFaceError, SeveralFacesError, VisionError, ImageError: as :func:`enrol`.
+    """
     if not photos:
         raise GalleryError("no photographs were given, expected at least one; give files or a folder of them")
-    if not replace and gallery.find(name) is not None:
-        raise GalleryError(
-            f"{name!r} is enrolled already; give --replace to enrol them anew, or another name"
-        )
-    used: list[tuple[str, Capture]] = []
+    used, faces = [], []
     skipped: list[tuple[str, Reason, str]] = []
     for index, (label, photo) in enumerate(photos):
         if isinstance(photo, FedFRError):
             skipped.append((label, Reason.UNREADABLE, str(photo)))
         else:
             found = capture(photo, detector, several="refuse", gate=gate)
-            if found.reason is None:
-                used.append((label, found))
+            if found.face is not None:
+                used.append(label)
+                faces.append(found.face)
             else:
-                skipped.append((label, found.reason, found.detail))
+                skipped.append((label, found.reason or Reason.NO_FACE, found.detail))
         progress("photographs", index + 1, len(photos))
     if not used:
         raise _unusable(photos, skipped)
-    embeddings = encoder.embed(np.stack([found.face for _, found in used if found.face is not None]))
-    template = make_template(embeddings, encoder.digest)
-    remarks = []
-    if threshold is not None:
-        remarks = _odd_ones(embeddings, [label for label, _ in used], threshold)
-        alike = gallery.identify(template, threshold).person
-        if alike is not None and alike.name != clean_name(name):
-            remarks.append(f"this face is also accepted as {alike.name!r}, who is enrolled already")
-    person = gallery.replace(name, template) if replace else gallery.add(name, template)
-    return Enrolment(person, tuple(label for label, _ in used), tuple(skipped), tuple(remarks))
+    return Looks(tuple(used), *embed_spaces(encoder, np.stack(faces))), tuple(skipped)
 
 
-def _odd_ones(embeddings: Embeddings, labels: Sequence[str], threshold: float) -> list[str]:
-    """A remark on photographs that would not be accepted against the mean of the others."""
-    if len(labels) < 2:
-        return []
-    others = embeddings.sum(axis=0, dtype=np.float64) - embeddings
-    others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-12)
-    scores = np.sum(embeddings * others, axis=1)
-    odd = int(np.count_nonzero(scores < threshold))
-    if odd == 0:
-        return []
-    worst = int(np.argmin(scores))
-    return [
-        f"{odd} of {len(labels)} photographs would not be accepted against the others (threshold "
-        f"{threshold:.3f}; lowest: {labels[worst]}, {scores[worst]:.3f}); do all show the same person?"
-    ]
-
-
-def _unusable(
-    photos: Sequence[tuple[str, Image | FedFRError]], skipped: Sequence[tuple[str, Reason, str]]
-) -> FedFRError:
+def _unusable(photos: Photos, skipped: Sequence[tuple[str, Reason, str]]) -> FedFRError:
     label, reason, detail = skipped[0]
     first = photos[0][1]
     if isinstance(first, FedFRError):

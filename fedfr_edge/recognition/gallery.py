@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedfr_edge.errors import GalleryError
+from fedfr_edge.recognition.calibration import Calibration
 from fedfr_edge.recognition.search import ExactSearch
-from fedfr_edge.recognition.template import Template, require_model
+from fedfr_edge.recognition.template import Template, backbone_score, require_model, score
 
 _LONGEST_NAME = 200
 
@@ -22,7 +23,7 @@ class Person:
     Attributes:
         id: random, hexadecimal; says nothing about the person, so it may stand in a log.
         name: for display; unique within a gallery, leaves the vault only when asked for.
-        images: how many faces their template is the mean of.
+        images: how many faces their template is made of.
         enrolled: when, seconds since 1970; 0 before they are kept.
     """
 
@@ -38,8 +39,8 @@ class Match:
 
     Attributes:
         person: who it is; None means *unknown*: nobody scored ``threshold`` or more.
-        score: cosine with the person claimed (1:1) or with the best one (1:N); None if nobody is
-            enrolled.
+        score: cosine with the person claimed (1:1) or with the best one (1:N), see
+            :func:`~fedfr_edge.recognition.template.score`; None if nobody is enrolled.
         threshold: what was needed.
     """
 
@@ -54,14 +55,17 @@ class Gallery:
     Attributes:
         model_digest: sha256 of that model's file, hexadecimal.
         dim: length d of its embeddings.
+        calibration: what was calibrated on this device, if anything was.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(self, model_digest: str, dim: int) -> None:
         self.model_digest = model_digest
         self.dim = dim
         self._people: dict[str, tuple[Person, Template]] = {}
         self._ids: dict[str, str] = {}  # by name
-        # Everybody in one order and their vectors, until somebody comes or goes.
+        # Whose each row is, and all rows, until somebody comes or goes.
         self._search: tuple[list[tuple[Person, Template]], ExactSearch] | None = None
 
     def __len__(self) -> int:
@@ -145,8 +149,21 @@ class Gallery:
             ModelMismatchError: another model made the probe.
         """
         self._check(probe)
-        score = float(self.template_of(person).vector @ probe.vector)
-        return Match(person if score >= threshold else None, score, threshold)
+        found = score(self.template_of(person), probe)
+        return Match(person if found >= threshold else None, found, threshold)
+
+    def backbone_score(self, person: Person, probe: Template) -> float | None:
+        """The cosine of the two in the space of the model's backbone, where one of its own is kept.
+
+        Returns:
+            None for a generic model, for somebody enrolled by an earlier version, and for a probe that
+            :func:`~fedfr_edge.recognition.spaces.probe_of` did not make.
+
+        Raises:
+            ModelMismatchError: another model made the probe.
+        """
+        self._check(probe)
+        return backbone_score(self.template_of(person), probe)
 
     def identify(self, probe: Template, threshold: float) -> Match:
         """1:N: who is the probe? The best-scoring person if that score ≥ ``threshold``, else unknown.
@@ -162,20 +179,25 @@ class Gallery:
             return Match(None, None, threshold)
         if self._search is None:
             entries = list(self._people.values())
-            self._search = entries, ExactSearch(np.stack([template.vector for _, template in entries]))
-        entries, search = self._search
-        best, _ = search.best(probe.vector)
-        # One product for the decision, so that 1:1 and 1:N give the same number.
-        score = float(entries[best][1].vector @ probe.vector)
-        return Match(entries[best][0] if score >= threshold else None, score, threshold)
+            owners = [entry for entry in entries for _ in entry[1].rows]
+            self._search = owners, ExactSearch(np.concatenate([template.rows for _, template in entries]))
+        owners, search = self._search
+        person, template = owners[search.best(probe.vector)[0]]
+        # Their one number, so that 1:1 and 1:N give the same.
+        found = score(template, probe)
+        return Match(person if found >= threshold else None, found, threshold)
 
     def _check(self, template: Template) -> None:
         require_model(template.model_digest, self.model_digest)
-        if template.vector.shape != (self.dim,):
-            raise GalleryError(
-                f"the template has shape {template.vector.shape}, this gallery's model gives ({self.dim},); "
-                "make it with that model"
-            )
+        vectors = [template.vector, *template.rows]
+        if template.backbone is not None:
+            vectors.append(template.backbone)
+        for vector in vectors:
+            if vector.shape != (self.dim,):
+                raise GalleryError(
+                    f"the template has shape {vector.shape}, this gallery's model gives ({self.dim},); "
+                    "make it with that model"
+                )
 
 
 def clean_name(name: str) -> str:

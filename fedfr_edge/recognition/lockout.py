@@ -1,9 +1,10 @@
 """When face login pauses, and when it is off: NIST SP 800-63B-4's limits on failed attempts in a row.
 
-Five comparisons may fail in a row (ten where liveness is checked); then each further attempt waits, 30 s at
+Five attempts may fail in a row (ten where liveness is checked); then each further attempt waits, 30 s at
 first and twice as long after each failure; after 50 (100) face login is off until another factor is used.
-It also needs another factor after the machine has started. Only comparisons that failed count: a photograph
-without a face is no attempt.
+It also needs another factor after the machine has started. A comparison that failed counts, and so does a
+face that was not shown to be live, also where a challenge was broken off: NIST counts failed attempts, and
+whoever tries out pictures must not try as often as they like. A photograph without a usable face does not.
 
 These are rules on values; ``vault.py`` keeps the values, sealed. Time is what has passed since the machine
 started, which setting the clock does not change; after a new start another factor is needed anyway.
@@ -41,6 +42,9 @@ class Policy:
         over = failures - self.failures
         return 0.0 if over < 0 else min(self.pause * 2.0 ** min(over, 30), self.longest)
 
+
+FAILURES = frozenset([Reason.NOT_RECOGNISED, Reason.NOT_LIVE])
+"""The reasons that count as a failed attempt."""
 
 WITHOUT_LIVENESS = Policy()
 WITH_LIVENESS = Policy(failures=10, limit=100)
@@ -80,7 +84,7 @@ class Attempts:
     """What is remembered of attempts.
 
     Attributes:
-        failures: comparisons that failed since the last that was accepted, or since another factor.
+        failures: attempts that failed since the last that was accepted, or since another factor.
         last: when the newest failed, seconds since the start.
         start: which start.
         factor: in which start another factor was used last.
@@ -99,7 +103,7 @@ class Attempts:
         """Count an attempt that ended so."""
         if reason is Reason.ACCEPTED:
             return dataclasses.replace(self, failures=0)
-        if reason is Reason.NOT_RECOGNISED:
+        if reason in FAILURES:
             return Attempts(self.failures + 1, clock.seconds(), clock.start(), self.factor)
         return self
 

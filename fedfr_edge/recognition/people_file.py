@@ -5,9 +5,9 @@ A people file is a title line and then records::
     id (8 bytes)  time of enrolment (8, big-endian seconds)  wrapped key (60)  length (4)  sealed template
 
 The person's random key is sealed under the sub-key "wrap" of the gallery's key. The template is sealed under
-the person's key: a length (2 bytes), JSON (name, images), the vector as little-endian float32. Both seals
-bind the gallery's ``header.json``, their purpose, the id and the time: a record of another person, gallery
-or model does not open. The gallery's state holds the hash of the file.
+the person's key: a length (2 bytes), JSON (name and the numbers of ``pack_template``), the vectors as
+little-endian float32. Both seals bind the gallery's ``header.json``, their purpose, the id and the time: a
+record of another person, gallery or model does not open. The gallery's state holds the hash of the file.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fedfr_edge.errors import GalleryError, IntegrityError
 from fedfr_edge.recognition.gallery import Person
 from fedfr_edge.recognition.sealing import OVERHEAD, BrokenSealError, seal, unseal
-from fedfr_edge.recognition.template import Template
+from fedfr_edge.recognition.template import Template, pack_template, unpack_template
 
 Check = Callable[["Record"], object]
 """Opens a record; raises BrokenSealError."""
@@ -51,8 +49,9 @@ def make_record(
     person: Person, template: Template, data_key: bytes, wrap_key: bytes, header: bytes
 ) -> Record:
     """Seal a person under ``data_key``, and that under ``wrap_key``."""
-    about = json.dumps({"name": person.name, "images": person.images}, ensure_ascii=False).encode()
-    plain = struct.pack(">H", len(about)) + about + template.vector.astype("<f4").tobytes()
+    numbers, vectors = pack_template(template)
+    about = json.dumps({"name": person.name, **numbers}, ensure_ascii=False).encode()
+    plain = struct.pack(">H", len(about)) + about + vectors
     return Record(
         person.id,
         person.enrolled,
@@ -74,14 +73,14 @@ def rewrap(record: Record, old_key: bytes, new_key: bytes, header: bytes) -> Rec
 
 
 def open_record(record: Record, wrap_key: bytes, header: bytes, model: str) -> tuple[Person, Template]:
-    """Who it is and their template. Raises BrokenSealError."""
+    """Who it is and their template. Raises BrokenSealError; or ValueError, KeyError, TypeError for what no
+    version of this program seals."""
     data_key = unwrap(record, wrap_key, header)
     plain = unseal(data_key, record.sealed, _bound(header, "template", record.id, record.enrolled))
     end = 2 + int.from_bytes(plain[:2], "big")
     about = json.loads(plain[2:end])
-    vector = np.frombuffer(plain, "<f4", offset=end).astype(np.float32)
-    person = Person(record.id, about["name"], about["images"], record.enrolled)
-    return person, Template(vector, model, person.images)
+    template = unpack_template(about, plain[end:], model)
+    return Person(record.id, about["name"], template.images, record.enrolled), template
 
 
 def pack_people(gallery: str, generation: int, records: Iterable[Record]) -> bytes:

@@ -147,7 +147,8 @@ class _Index:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         # It waits for memory, of which two cores get more than one.
-        self._session: Any = open_session(model.SerializeToString(), threads=min(2, os.cpu_count() or 1))
+        threads = min(2, os.cpu_count() or 1)
+        self._session: Any = open_session(model.SerializeToString(), provider="cpu", threads=threads)
 
     def estimate(
         self, probe: npt.NDArray[np.float64], length: float

@@ -33,12 +33,14 @@ class State:
         people: the people file.
         log: where the log stands.
         attempts: failures in a row.
+        calibration: of this device, as ``Calibration.to_dict`` gives it; None if it never was.
     """
 
     generation: int
     people: Listing
     log: Head
     attempts: Attempts
+    calibration: dict[str, Any] | None = None
 
 
 def pack_state(state: State, gallery: str, header: bytes, kind: str, key: WrappingKey) -> bytes:
@@ -83,7 +85,7 @@ def read_state(folder: Path, gallery: str, header: bytes, keys: KeyProvider) -> 
             "swapped; nothing was read from it, restore the gallery's newest copy"
         ) from error
     people, log, attempts = Listing(**values["people"]), Head(**values["log"]), Attempts(**values["attempts"])
-    return State(values["generation"], people, log, attempts), key
+    return State(values["generation"], people, log, attempts, values.get("calibration")), key
 
 
 def _find_key(folder: Path, public: dict[str, Any], gallery: str, keys: KeyProvider) -> WrappingKey:

@@ -15,16 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedfr_edge import atomic
 from fedfr_edge.errors import GalleryError, IntegrityError
 from fedfr_edge.recognition.gallery import Gallery, clean_name
 from fedfr_edge.recognition.keys import derive, new_derivation
 from fedfr_edge.recognition.sealing import CIPHER, BrokenSealError, seal, unseal
-from fedfr_edge.recognition.template import Template
+from fedfr_edge.recognition.template import Template, pack_template, unpack_template
 
-FORMAT = 1
+FORMAT = 2
+"""Written; format 1, which had the mean alone of everybody, is read too."""
 
 _MAGIC = b"fedfr-edge gallery export\n"
 _LONGEST_HEADER = 64 * 1024
@@ -73,10 +72,8 @@ def write_export(path: Path, gallery: Gallery, gallery_id: str, passphrase: str)
     ).encode()
     people = []
     for person in gallery.people:
-        vector = gallery.template_of(person).vector.astype("<f4").tobytes()
-        people.append(
-            {"name": person.name, "images": person.images, "vector": base64.b64encode(vector).decode()}
-        )
+        numbers, vectors = pack_template(gallery.template_of(person))
+        people.append({"name": person.name, **numbers, "vector": base64.b64encode(vectors).decode()})
     begin = _MAGIC + struct.pack(">I", len(header)) + header
     sealed = seal(derive(passphrase, derivation), json.dumps(people).encode(), begin)
     atomic.write_bytes(path, begin + sealed, mode=0o600)
@@ -101,7 +98,8 @@ def read_export(path: Path, passphrase: str) -> Export:
         header: Any = json.loads(data[start:end])
         derivation, model = header["key"], header["model"]
         dim, gallery = int(header["dim"]), str(header["gallery"])
-        if header["format"] != FORMAT or header["cipher"] != CIPHER or not isinstance(derivation, dict):
+        known = header["format"] in (1, FORMAT) and header["cipher"] == CIPHER
+        if not known or not isinstance(derivation, dict):
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise GalleryError(
@@ -118,11 +116,10 @@ def read_export(path: Path, passphrase: str) -> Export:
     people = []
     try:
         for entry in json.loads(plain):
-            vector = np.frombuffer(base64.b64decode(entry["vector"]), "<f4").astype(np.float32)
-            # Whoever knows the passphrase can write anything: a long vector would be like everybody.
-            if vector.shape != (dim,) or not abs(float(np.linalg.norm(vector)) - 1) <= 1e-3:
-                raise ValueError("a template is no unit vector")
-            people.append((clean_name(entry["name"]), Template(vector, model, int(entry["images"]))))
+            template = unpack_template(entry, base64.b64decode(entry["vector"]), model)
+            if template.vector.shape != (dim,):
+                raise ValueError(f"a template of {len(template.vector)} numbers, expected {dim}")
+            people.append((clean_name(entry["name"]), template))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise GalleryError(
             f"export {path} holds something unexpected ({error}); write it again with 'fedfr gallery export'"

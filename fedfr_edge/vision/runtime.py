@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fedfr_edge.errors import MissingPartError
 
@@ -16,7 +17,20 @@ DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-_SHORT = {"cpu": CPU, "cuda": CUDA}
+Provider = Literal["auto", "cpu", "cuda", "cuda!"]
+"""What computes a network.
+
+- ``"auto"``: CUDA where it really works, else the CPU.
+- ``"cpu"``: the CPU.
+- ``"cuda"``: the same as auto, but going on with the CPU is said in the log (on standard error, where
+  logging is not set up).
+- ``"cuda!"``: CUDA or an error, never the CPU.
+"""
+
+PROVIDER_HELP = "auto, cpu, cuda (warns if not in effect) or cuda! (refuses then)"
+"""For the commands' ``--provider``."""
+
+LOG = logging.getLogger(__name__)
 
 
 def installed_distributions() -> dict[str, str]:
@@ -67,74 +81,86 @@ def import_onnxruntime() -> Any:
     return module
 
 
-def full_name(provider: str) -> str:
-    """``"cuda"`` as ``"CUDAExecutionProvider"``; full names stay."""
-    return _SHORT.get(provider.lower(), provider)
-
-
-def open_session(
-    model: bytes,
-    *,
-    providers: Sequence[str] | None = None,
-    require_provider: str | None = None,
-    threads: int | None = None,
-) -> Any:
+def open_session(model: bytes, *, provider: Provider = "auto", threads: int | None = None) -> Any:
     """Open an ``InferenceSession`` over ``model``, quiet and without busy waiting.
+
+    What onnxruntime is asked for and what ``get_available_providers()`` says prove nothing: it goes on
+    with the CPU without an error. The session's own ``get_providers()[0]`` is the one in effect.
 
     Args:
         model: the bytes of an ONNX file.
-        providers: execution providers by falling preference, short (``"cuda"``) or full names;
-            those this onnxruntime does not have are left out, the CPU always comes last.
-        require_provider: refuse to go on if the session does not really use this one. What is
-            asked for and what ``get_available_providers()`` says prove nothing: onnxruntime falls
-            back to the CPU without an error.
-        threads: threads within one operator; None lets onnxruntime choose.
+        provider: see :data:`Provider`.
+        threads: CPU threads within one operator; None lets onnxruntime choose.
 
     Raises:
-        MissingPartError: no onnxruntime, or ``require_provider`` is not in effect.
+        MissingPartError: no onnxruntime, or ``provider`` is "cuda!" and CUDA is not in effect.
         Exception: whatever onnxruntime raises for a model it cannot load.
     """
     ort = import_onnxruntime()
-    required = None if require_provider is None else full_name(require_provider)
-    wanted = [full_name(provider) for provider in providers or ()]
-    if required is not None and required not in wanted:
-        wanted.insert(0, required)
-    if CPU not in wanted:
-        wanted.append(CPU)
+    # Only Windows builds send any; off there too.
+    ort.disable_telemetry_events()
+
+    def on(*providers: str | tuple[str, dict[str, str]]) -> Any:
+        # With onnxruntime's own fallback a later run, too, could move to the CPU, with a line on stdout.
+        return ort.InferenceSession(
+            model, sess_options=_options(ort, threads), providers=list(providers), enable_fallback=0
+        )
+
+    if provider == "cpu":
+        return on(CPU)
     available = ort.get_available_providers()
-    if required is not None and required not in available:
-        raise _not_in_effect(required, available)
+    if CUDA not in available:
+        if provider == "cuda!":
+            raise MissingPartError(_without_cuda(f"this onnxruntime offers {', '.join(available)}"))
+        session, reason = on(CPU), "this onnxruntime is built without it"
+    else:
+        try:
+            # Photographs come in many sizes; an exhaustive search for each would cost seconds.
+            session = on((CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU)
+            reason = "the session fell back to the CPU"
+        except Exception as error:  # no driver, no memory; if it is the model, the CPU fails, too
+            session, reason = on(CPU), " ".join(str(error).split())[:200]
+    if provider != "auto" and CUDA not in session.get_providers():
+        if provider == "cuda!":
+            raise MissingPartError(_without_cuda(reason))
+        LOG.warning("warning: %s", _without_cuda(reason))
+    return session
+
+
+def _options(ort: Any, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-    # Only Windows builds send any; off there too.
-    ort.disable_telemetry_events()
-    session = ort.InferenceSession(
-        model, sess_options=options, providers=[name for name in wanted if name in available]
-    )
-    if required is not None and required not in session.get_providers():
-        raise _not_in_effect(required, session.get_providers())
-    return session
+    return options
 
 
-def open_file(file: Path, kind: str, *, threads: int | None) -> Any:
+def open_file(
+    file: Path,
+    kind: str,
+    *,
+    edit: Callable[[bytes], bytes] = bytes,
+    provider: Provider = "auto",
+    threads: int | None = None,
+) -> Any:
     """A session over a network's ONNX file that the user brought.
 
     Args:
         file: the file.
         kind: what it should be, for messages: "SCRFD's ONNX file".
+        edit: changes the file's bytes before they are opened.
+        provider: see :data:`Provider`.
         threads: see :func:`open_session`.
 
     Raises:
-        MissingPartError: no such file, no onnxruntime, or it cannot run the file.
+        MissingPartError: no such file, no onnxruntime, it cannot run the file, or "cuda!" is not in effect.
     """
     if not file.is_file():
         raise MissingPartError(f"no file {file}, expected {kind}; check the path")
     try:
-        return open_session(file.read_bytes(), threads=threads)
+        return open_session(edit(file.read_bytes()), provider=provider, threads=threads)
     except MissingPartError:
         raise
     except Exception as error:  # onnxruntime's own classes have no common public base
@@ -142,13 +168,8 @@ def open_file(file: Path, kind: str, *, threads: int | None) -> Any:
         raise MissingPartError(f"onnxruntime cannot run {file}, expected {kind}: {reason}") from error
 
 
-def _not_in_effect(required: str, found: Sequence[str]) -> MissingPartError:
-    cure = "'fedfr doctor' tells what is missing"
-    if required == CUDA:
-        cure = (
-            "install fedfr-edge[gpu] (not beside onnxruntime) with CUDA and cuDNN, see 'fedfr doctor', "
-            "or do without the requirement"
-        )
-    return MissingPartError(
-        f"{required} is required but not in effect, onnxruntime uses {', '.join(found)}; {cure}"
+def _without_cuda(reason: str) -> str:
+    return (
+        f"{CUDA} is not in effect, the CPU would do the work ({reason}); install fedfr-edge[gpu] (not beside "
+        "onnxruntime) with CUDA and cuDNN, see 'fedfr doctor', or choose the provider 'cpu'"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
+from fedfr_edge.vision.opencv_log import silenced
 from fedfr_edge.vision.refine import Canvas, look_twice
 from fedfr_edge.vision.working import WorkingSize
 
@@ -45,7 +44,9 @@ class YuNet:
         if not file.is_file():
             raise MissingPartError(f"no file {file}, expected YuNet's ONNX file; check the path")
         try:
-            with _opencv_silent():
+            with (
+                silenced()
+            ):  # OpenCV 5 warns at every opening that its new engine knows no targets; none is asked for
                 self._net = cv2.FaceDetectorYN.create(str(file), "", (320, 320), score, 0.3)
                 self._find(np.zeros((320, 320, 3), dtype=np.uint8))
         except cv2.error as error:
@@ -72,16 +73,3 @@ class YuNet:
             Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
             for row in rows
         ]
-
-
-@contextmanager
-def _opencv_silent() -> Iterator[None]:
-    """OpenCV 5 warns at every opening that its new engine knows no targets; none is asked for."""
-    # OpenCV 4 has the pair of functions at its top.
-    log: Any = cv2 if hasattr(cv2, "getLogLevel") else cv2.utils.logging
-    level = log.getLogLevel()
-    log.setLogLevel(0)
-    try:
-        yield
-    finally:
-        log.setLogLevel(level)

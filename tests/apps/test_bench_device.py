@@ -36,7 +36,7 @@ def photos(dev_data: Path) -> list[Path]:
 
 @pytest.fixture
 def detector(dev_data: Path) -> str:
-    return f"insightface:{dev_data / 'models' / 'scrfd_500m_kps.onnx'}"
+    return f"scrfd:{dev_data / 'models' / 'scrfd_500m_kps.onnx'}"
 
 
 @pytest.mark.usefixtures("threads_of_opencv")
@@ -76,16 +76,16 @@ def test_search_is_compared_with_every_product() -> None:
 
 
 def test_only_a_detector_that_both_have(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="insightface:FILE"):
+    with pytest.raises(ConfigError, match="scrfd:FILE"):
         device.prepare(MODEL, "centerface", [], tmp_path)
 
 
 def test_no_photographs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("insightface")
-    options = ["--model", str(MODEL), "--photos", str(tmp_path), "--detector", "insightface:x.onnx"]
+    options = ["--model", str(MODEL), "--photos", str(tmp_path), "--detector", "scrfd:x.onnx"]
     assert main(["bench", "device", *options]) == 1
     assert "no photographs" in capsys.readouterr().err
-    assert BenchDevice(MODEL, tmp_path, "insightface:x.onnx").threads == (1, 2)
+    assert BenchDevice(MODEL, tmp_path, "scrfd:x.onnx").threads == (1, 2)
 
 
 def test_operations_are_counted_as_the_closed_form_has_them(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_batches_and_threads_change_nothing(
         singles = np.concatenate([alone.embed(face[None]) for face in faces])
         encoder = OnnxEncoder(file.path, threads=threads)
         np.testing.assert_allclose(encoder.embed(faces), singles, rtol=0, atol=1e-5)
-        assert encoder.providers == ("CPUExecutionProvider",)
+        assert encoder.provider == "CPUExecutionProvider"
 
 
 def test_insightface_takes_the_file(bundle: ExportReport, faces: np.ndarray) -> None:

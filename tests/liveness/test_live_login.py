@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +16,12 @@ from heads import FRAME, Actor, landmarks_3d, see
 
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.recognition.capture import Reason
-from fedfr_edge.recognition.challenge import Challenge, Limits, Move, State, Status
+from fedfr_edge.recognition.challenge import Move
 from fedfr_edge.recognition.gallery import Gallery
-from fedfr_edge.recognition.live import login_live
-from fedfr_edge.recognition.login import Decision
+from fedfr_edge.recognition.lockout import FAILURES, WITH_LIVENESS
+from fedfr_edge.recognition.login import Decision, LoginPolicy
+from fedfr_edge.recognition.manifest import Manifest
+from fedfr_edge.recognition.session import LoginSession, Look, Step
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import AlignedFaces, Embeddings, Face, Image
 from fedfr_edge.vision.align import similarity_transform
@@ -28,10 +33,19 @@ LOOKS = {
 }
 
 
+class Fixed(random.Random):
+    """Draws one order of moves."""
+
+    def choice(self, seq: Sequence[Any]) -> Any:
+        assert ORDER in seq
+        return ORDER
+
+
 class Pooled:
     """An encoder: means of 16×16 pixels less their mean, of unit length."""
 
-    name, dim, digest = "pooled", 147, "0" * 64
+    name, dim, digest, provider = "pooled", 147, "0" * 64, "numpy"
+    manifest = Manifest("generic", "pooled", 0, 147, {}, "means", "0" * 64)
 
     def embed(self, faces: AlignedFaces) -> Embeddings:
         means = faces.reshape(-1, 7, 16, 7, 16, 3).mean(axis=(2, 4)).reshape(-1, 147)
@@ -41,24 +55,31 @@ class Pooled:
 
 @dataclass
 class Stage:
-    """Camera, person and detector in one: whoever stands there follows the challenge."""
+    """Camera, person and detector in one: whoever stands there does what the session asks for.
 
-    challenge: Challenge
-    who: Callable[[Status], str]
+    Attributes:
+        who: who stands there, by the number of the move.
+        nose: see :func:`landmarks_3d`.
+    """
+
+    who: Callable[[int], str | None]
     nose: float = 0.5
     faces: list[Face] = field(default_factory=list)
-    time: float = 0.0
     name: str = "stage"
 
-    def frames(self) -> Iterator[tuple[float, Image]]:
-        actor, head = Actor(), landmarks_3d(self.nose)
-        for _ in range(2000):
-            status = self.challenge.status
-            self.faces = [see(head, actor.follow(status, self.time))]
-            back = cv2.invertAffineTransform(similarity_transform(self.faces[0].landmarks))
-            image = cv2.warpAffine(LOOKS[self.who(status)], back, (640, 480))
-            yield self.time, np.asarray(image, np.uint8)
-            self.time += FRAME
+    def frames(self, session: LoginSession) -> Iterator[tuple[float, Image]]:
+        actor, head, time = Actor(), landmarks_3d(self.nose), 0.0
+        while True:
+            status = session.challenge.status
+            who = self.who(status.done)
+            pose = actor.follow(status, time)
+            self.faces = [] if who is None else [see(head, pose)]
+            image = np.zeros((480, 640, 3), np.uint8)
+            if who is not None:
+                back = cv2.invertAffineTransform(similarity_transform(self.faces[0].landmarks))
+                image = np.asarray(cv2.warpAffine(LOOKS[who], back, (640, 480)), np.uint8)
+            yield time, image
+            time += FRAME
 
     def detect(self, image: Image) -> list[Face]:
         return self.faces
@@ -72,38 +93,54 @@ def gallery() -> Gallery:
     return gallery
 
 
-def try_it(gallery: Gallery, who: Callable[[Status], str], nose: float = 0.5, **settings: object) -> Decision:
-    stage = Stage(Challenge(ORDER, Limits(time=5)), who, nose)
-    return login_live(
-        stage.frames(),
-        stage.challenge,
-        encoder=Pooled(),
-        gallery=gallery,
-        detector=stage,
-        threshold=0.9,
-        **settings,
+POLICY = LoginPolicy(threshold=0.9, liveness=True, moves=3)
+
+
+def look_on(
+    gallery: Gallery, who: Callable[[int], str | None], nose: float = 0.5, most: int = 600, **settings: Any
+) -> tuple[Decision, list[Look]]:
+    stage = Stage(who, nose)
+    session = LoginSession(
+        encoder=Pooled(), gallery=gallery, detector=stage, policy=POLICY, rng=Fixed(), **settings
     )
+    looks = []
+    for time, image in itertools.islice(stage.frames(session), most):
+        looks.append(session.look(image, time))
+        if looks[-1].decision is not None:
+            break
+    return session.give_up(), looks
+
+
+def try_it(gallery: Gallery, who: Callable[[int], str | None], **settings: Any) -> Decision:
+    return look_on(gallery, who, **settings)[0]
 
 
 def test_a_living_person_who_is_enrolled(gallery: Gallery) -> None:
-    told: list[Status] = []
-    decision = try_it(gallery, lambda status: "Ana", tell=told.append)
+    decision, looks = look_on(gallery, lambda move: "Ana")
     assert (decision.accepted, decision.reason, decision.faces_seen) == (True, Reason.ACCEPTED, 1)
     assert decision.person is not None
     assert decision.person.name == "Ana"
+    assert looks[-1].decision is decision
+    assert all(look.faces_seen == 1 and look.box is not None and look.advice == () for look in looks)
     # Hold still, then each move in its turn.
-    assert [status.move for status in told] == [None, ORDER[0], None, ORDER[1], None, ORDER[2], None, None]
-    assert told[-1].state is State.DONE
+    steps = [step for step, _ in itertools.groupby(look.challenge for look in looks[:-1])]
+    asked = [(step.step, step.steps, step.code) for step in steps if isinstance(step, Step)]
+    hold = [(number, 3, "hold_still") for number in (1, 2, 3, 3)]
+    moves = [(number, 3, move.value) for number, move in enumerate(ORDER, 1)]
+    assert asked == [hold[0], moves[0], hold[1], moves[1], hold[2], moves[2], hold[3]]
+    assert all(isinstance(step, Step) and step.text for step in steps)
 
 
 def test_a_picture_of_somebody_enrolled(gallery: Gallery) -> None:
-    decision = try_it(gallery, lambda status: "Ana", nose=0)
+    decision, looks = look_on(gallery, lambda move: "Ana", nose=0.0)
     assert (decision.accepted, decision.reason, decision.score) == (False, Reason.NOT_LIVE, None)
     assert decision.detail.startswith("too_slow: begin again")
+    assert looks[-1].challenge is not None
+    assert looks[-1].challenge.code == "too_slow"
 
 
 def test_a_living_stranger(gallery: Gallery) -> None:
-    decision = try_it(gallery, lambda status: "Eve")
+    decision = try_it(gallery, lambda move: "Eve")
     assert (decision.accepted, decision.reason) == (False, Reason.NOT_RECOGNISED)
     assert decision.score is not None
     assert decision.score < 0.9
@@ -111,13 +148,13 @@ def test_a_living_stranger(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("other", ["Ben", "Eve"])
 def test_somebody_who_does_the_moves_for_another(gallery: Gallery, other: str) -> None:
-    decision = try_it(gallery, lambda status: "Ana" if status.done == 0 else other)
+    decision = try_it(gallery, lambda move: "Ana" if move == 0 else other)
     assert (decision.accepted, decision.reason, decision.person) == (False, Reason.NOT_RECOGNISED, None)
 
 
 def test_a_claim_holds_throughout(gallery: Gallery) -> None:
-    assert try_it(gallery, lambda status: "Ben", claim="Ben").accepted
-    assert try_it(gallery, lambda status: "Ana", claim="Ben").reason is Reason.NOT_RECOGNISED
+    assert try_it(gallery, lambda move: "Ben", claim="Ben").accepted
+    assert try_it(gallery, lambda move: "Ana", claim="Ben").reason is Reason.NOT_RECOGNISED
 
 
 @pytest.mark.parametrize(("score", "accepted"), [(0.9, True), (0.4, False), (float("nan"), False)])
@@ -126,18 +163,48 @@ def test_the_passive_network_must_agree(gallery: Gallery, score: float, accepted
         def score(self, image: Image, face: Face) -> float:
             return score
 
-    decision = try_it(gallery, lambda status: "Ana", passive=Passive())
+    decision = try_it(gallery, lambda move: "Ana", passive=Passive())
     assert decision.accepted is accepted
     assert decision.reason is (Reason.ACCEPTED if accepted else Reason.NOT_LIVE)
 
 
-def test_a_film_that_ends_too_early_proves_nothing(gallery: Gallery) -> None:
-    stage = Stage(Challenge(ORDER), lambda status: "Ana")
-    frames = itertools.islice(stage.frames(), 30)
-    decision = login_live(
-        frames, stage.challenge, encoder=Pooled(), gallery=gallery, detector=stage, threshold=0.9
-    )
-    assert stage.challenge.status.state is State.RUNNING
+def test_a_challenge_that_is_broken_off_is_a_failed_attempt(gallery: Gallery) -> None:
+    decision, looks = look_on(gallery, lambda move: "Ana", most=30)
+    assert looks[-1].decision is None
     assert (decision.accepted, decision.reason) == (False, Reason.NOT_LIVE)
-    with pytest.raises(ConfigError, match="used before"):
-        login_live([], stage.challenge, encoder=Pooled(), gallery=gallery, detector=stage, threshold=0.9)
+    assert decision.reason in FAILURES
+    assert POLICY.lockout is WITH_LIVENESS
+
+
+def test_nobody_before_the_camera_is_no_attempt(gallery: Gallery) -> None:
+    decision, looks = look_on(gallery, lambda move: None, most=30)
+    assert {look.advice for look in looks} == {("no_face",)}
+    assert (decision.reason, decision.faces_seen) == (Reason.NO_FACE, 0)
+    assert decision.reason not in FAILURES
+
+
+def test_a_poor_frame_does_not_hide_a_stranger(gallery: Gallery) -> None:
+    """The attempt counts as failed although the last still moment was too poor to be compared."""
+    poor = iter([None, None, None, "too dark"])
+    policy = dataclasses.replace(POLICY, quality=lambda *_: next(poor))
+    stage = Stage(lambda move: "Eve")
+    session = LoginSession(encoder=Pooled(), gallery=gallery, detector=stage, policy=policy, rng=Fixed())
+    for time, image in itertools.islice(stage.frames(session), 600):
+        if session.look(image, time).decision is not None:
+            break
+    assert session.give_up().reason is Reason.NOT_RECOGNISED
+
+
+def test_each_session_draws_its_own_order(gallery: Gallery) -> None:
+    policy = LoginPolicy(threshold=0.9, liveness=True)
+    stage = Stage(lambda move: "Ana")
+    drawn = {
+        LoginSession(encoder=Pooled(), gallery=gallery, detector=stage, policy=policy).challenge.order
+        for _ in range(40)
+    }
+    assert len(drawn) > 5
+
+
+def test_liveness_needs_whole_frames(gallery: Gallery) -> None:
+    with pytest.raises(ConfigError, match="whole frames"):
+        LoginSession(encoder=Pooled(), gallery=gallery, detector=None, policy=POLICY)

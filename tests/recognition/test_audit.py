@@ -10,9 +10,9 @@ from gallery_on_disk import DIM, MODEL, make, template
 from fedfr_edge.errors import IntegrityError
 from fedfr_edge.recognition.audit import Fault, verify
 from fedfr_edge.recognition.capture import Reason
+from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.gallery import Person
 from fedfr_edge.recognition.keys import KeyFile
-from fedfr_edge.recognition.login import Decision
 from fedfr_edge.recognition.vault import Vault
 
 
@@ -45,7 +45,7 @@ def test_the_log_tells_what_was_done_without_names_and_biometric_data(path: Path
     assert [line["number"] for line in lines] == list(range(1, 9))
     common = {"number", "time", "event", "subject", "chain"}
     assert set(lines[1]) == common | {"images"}
-    assert set(lines[3]) == common | {"accepted", "reason", "score", "threshold", "faces_seen"}
+    assert set(lines[3]) == common | {"accepted", "reason", "score", "threshold", "far", "faces_seen"}
     assert (lines[3]["subject"], lines[4]["subject"]) == (lines[1]["subject"], None)
     assert lines[6]["subject"] == lines[2]["subject"]
     assert (lines[3]["score"], lines[3]["reason"], lines[5]["score"]) == (0.8765, "accepted", None)

@@ -8,7 +8,7 @@ import pytest
 
 from fedfr_edge.errors import GalleryError, ModelMismatchError
 from fedfr_edge.recognition.gallery import Gallery
-from fedfr_edge.recognition.template import Template, make_template, similarity
+from fedfr_edge.recognition.template import Template, make_template, score
 
 MODEL, OTHER = "a" * 64, "b" * 64
 
@@ -56,12 +56,12 @@ def test_no_template_of_nothing(rows: np.ndarray, message: str) -> None:
         make_template(rows, MODEL)
 
 
-def test_similarity_is_the_cosine() -> None:
-    assert similarity(at(10), at(70)) == pytest.approx(0.5, abs=1e-6)
+def test_the_score_is_the_cosine() -> None:
+    assert score(at(10), at(70)) == pytest.approx(0.5, abs=1e-6)
     with pytest.raises(
         ModelMismatchError, match=r"aaaaaaaaaaaa….*bbbbbbbbbbbb…|bbbbbbbbbbbb….*aaaaaaaaaaaa…"
     ):
-        similarity(at(0), at(0, OTHER))
+        score(at(0), at(0, OTHER))
 
 
 def test_identify_takes_the_best_above_the_threshold(gallery: Gallery) -> None:

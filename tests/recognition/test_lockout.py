@@ -8,8 +8,10 @@ import pytest
 from gallery_on_disk import DIM, MODEL, make
 
 from fedfr_edge.recognition.capture import Reason
+from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.keys import KeyFile
 from fedfr_edge.recognition.lockout import (
+    FAILURES,
     WITH_LIVENESS,
     WITHOUT_LIVENESS,
     Attempts,
@@ -17,7 +19,6 @@ from fedfr_edge.recognition.lockout import (
     Policy,
     blocked,
 )
-from fedfr_edge.recognition.login import Decision
 from fedfr_edge.recognition.vault import Vault
 
 
@@ -87,7 +88,10 @@ def test_an_accepted_login_starts_afresh() -> None:
 
 def test_a_photograph_without_a_comparison_does_not_count() -> None:
     machine = Machine()
-    for reason in set(Reason) - {Reason.ACCEPTED, Reason.NOT_RECOGNISED}:
+    assert {Reason.NOT_RECOGNISED, Reason.NOT_LIVE} == FAILURES
+    for reason in FAILURES:
+        assert ready(machine, 4).after(reason, machine).failures == 5
+    for reason in set(Reason) - {Reason.ACCEPTED, *FAILURES}:
         assert ready(machine, 4).after(reason, machine) == ready(machine, 4)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.keys import KeyFile
-from fedfr_edge.recognition.login import Decision
+from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.template import Template
 from fedfr_edge.recognition.vault import Vault
 

@@ -73,7 +73,7 @@ def build(
             dim=dim,
             backbone={"name": "tiny"},
             preprocessing="x - 127.5, 8x8 means",
-            weights_sha256=weights_sha256(model),
+            weights_sha256=weights_sha256(model.SerializeToString()),
             client="client-00" if personal else None,
             thresholds=thresholds,
         ).to_json()

@@ -72,7 +72,7 @@ def test_files_that_are_no_detector(kind: str, tmp_path: Path, dev_data: Path) -
 
 
 def test_each_others_files_are_refused(dev_data: Path) -> None:
-    with pytest.raises(MissingPartError, match="no SCRFD with landmarks: it has 12 outputs"):
+    with pytest.raises(MissingPartError, match="no SCRFD or RetinaFace with landmarks: it has 12 outputs"):
         open_detector(f"insightface:{dev_data / 'models' / FILES['yunet']}")
     with pytest.raises(MissingPartError, match=r"OpenCV .* cannot run .* as YuNet"):
         open_detector(f"yunet:{dev_data / 'models' / FILES['insightface']}")

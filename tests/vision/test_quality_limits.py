@@ -28,7 +28,7 @@ from fedfr_edge.vision.quality import (
 )
 from fedfr_edge.vision.select import largest_central
 
-GOOD = Quality(size=120, brightness=130, sharpness=0.6, turn=0.05, outside=0.01)
+GOOD = Quality(size=120, brightness=130, sharpness=0.6, turn=0.05, outside=0.01, eyes=0.9)
 
 
 def face_at(landmarks: npt.NDArray[np.floating]) -> Face:
@@ -76,10 +76,16 @@ def test_turn_is_measured_across_the_face(degrees: float) -> None:
 
 def test_reasons_are_the_stable_words() -> None:
     assert GOOD.reasons() == ()
-    assert Quality(39, 39, 0.19, 0.41, 0).reasons() == ("too_small", "too_dark", "blurred", "turned_away")
-    assert Quality(120, 221, 0.6, -0.41, 0).reasons() == ("too_bright", "turned_away")
+    assert Quality(39, 39, 0.19, 0.41, 0, 0.9).reasons() == (
+        "too_small",
+        "too_dark",
+        "blurred",
+        "turned_away",
+    )
+    assert Quality(120, 221, 0.6, -0.41, 0, 0.9).reasons() == ("too_bright", "turned_away")
     assert GOOD.reasons(QualityLimits(size=121)) == ("too_small",)
-    assert Quality(120, 130, 0.6, 0.0, 0.06).reasons() == ("cut_off",)
+    assert Quality(120, 130, 0.6, 0.0, 0.06, 0.9).reasons() == ("cut_off",)
+    assert Quality(120, 130, 0.6, 0.0, 0.01, 0.39).reasons() == ("occluded",)
 
 
 def test_every_reason_has_its_advice() -> None:
@@ -118,6 +124,28 @@ def test_a_flat_picture_keeps_its_turn_wherever_it_is_held(
     # TEMPLATE is nearly, not exactly, symmetrical: the line from eyes to mouth leans a little.
     points = points @ (scale * np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])) + shift
     assert turn_of(points.astype(np.float32)) == pytest.approx(turn_of(TEMPLATE), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "light"), [(50, 50, 0.25), (50, 150, 0.75), (200, 200, 1.0), (0, 0, 0.0)]
+)
+def test_the_light_around_the_eyes(left: int, right: int, light: float) -> None:
+    """Grey 200 with a patch over each eye's surroundings: of the two, the lighter counts."""
+    image = np.full((112, 112, 3), 200, np.uint8)
+    image[44:62, 26:50], image[44:62, 62:86] = left, right
+    assert measure_quality(image, face_at(TEMPLATE)).eyes == pytest.approx(light, abs=0.01)
+
+
+def test_a_black_picture_is_dark_and_not_more() -> None:
+    quality = measure_quality(np.zeros((112, 112, 3), np.uint8), face_at(TEMPLATE))
+    assert quality.eyes == 1
+    assert "occluded" not in quality.reasons()
+
+
+def test_dark_glasses_are_noticed(dev_data: Path) -> None:
+    for name in ("Keanu_Reeves_0006", "Will_Smith_0002", "Jessica_Lange_0001"):
+        crop = read_image(dev_data / "faces" / "lfw_aligned" / name[:-5] / f"{name}.jpg")
+        assert measure_quality(crop, face_at(TEMPLATE)).eyes < QualityLimits().eyes, name
 
 
 def test_landmarks_that_are_no_face() -> None:

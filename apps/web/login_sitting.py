@@ -1,0 +1,124 @@
+"""A login before the camera, frame by frame, to its end."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from fedfr_edge.recognition.capture import Reason
+from fedfr_edge.recognition.decision import Decision
+from fedfr_edge.recognition.gallery import Gallery
+from fedfr_edge.recognition.session import LoginSession, Look
+from fedfr_edge.recognition.template import Template
+
+from .desk import Desk, read_picture
+from .replies import Reply, login_reply, verdict
+from .sessions import Session
+
+
+class LoginSitting:
+    """A login from a camera.
+
+    However it ends, a face that was compared in vain counts among the failed attempts: who goes away
+    before the decision gains nothing by it.
+
+    Attributes:
+        over: there is a decision.
+    """
+
+    def __init__(self, desk: Desk, session: Session, claim: str | None, *, pixels: int) -> None:
+        """Prepare.
+
+        Args:
+            desk: what to work with.
+            session: whose it is.
+            claim: who they say they are; None: anybody.
+            pixels: most pixels of a frame.
+        """
+        self.over = False
+        self._desk = desk
+        self._session = session
+        self._claim = claim
+        self._pixels = pixels
+        self._looks: LoginSession | None = None
+
+    async def begin(self) -> Reply | None:
+        """Open it; a reply if it ends at once, because face login pauses.
+
+        Nothing was compared then, so it leaves no line in the log: visitors could fill it.
+        """
+        desk = self._desk
+        block = await desk.workshop.book(desk.books.block)
+        if block is not None:
+            self.over = True
+            decision = await desk.workshop.book(lambda: desk.refusal(block))
+            return login_reply(verdict=verdict(decision, wait=block.wait, operator=self._session.operator))
+        gallery = await desk.workshop.book(desk.books.gallery)
+        if self._claim is not None and gallery.find(self._claim) is None:
+            gallery = _nobody(self._claim, gallery)
+        self._looks = LoginSession(
+            encoder=desk.encoder,
+            gallery=gallery,
+            detector=desk.detector,
+            policy=desk.policy,
+            claim=self._claim,
+            passive=desk.passive,
+        )
+        return None
+
+    async def frame(self, data: bytes) -> Reply:
+        """Look at a frame.
+
+        Raises:
+            ImageError, Refused: it is no image, or too large; the login goes on.
+            GalleryError, WriteError: the decision could not be logged, so there is none.
+        """
+        looks = self._looks
+        assert looks is not None
+
+        def work() -> Look:
+            return looks.look(read_picture(data, self._pixels, "the picture"), time.monotonic())
+
+        look = await self._desk.workshop.look(work)
+        reply = login_reply(look)
+        if look.decision is not None:
+            reply["login"]["verdict"] = await self._end(look.decision)
+        return reply
+
+    async def time_is_over(self) -> Reply:
+        """The decision from what was seen."""
+        looks = self._looks
+        assert looks is not None
+        return login_reply(verdict=await self._end(await self._desk.workshop.look(looks.give_up)))
+
+    async def leave(self) -> None:
+        """They went away, or the connection is lost: what was compared in vain counts; else nothing happened."""
+        if self.over or self._looks is None:
+            return
+        decision = await self._desk.workshop.look(self._looks.give_up)
+        if decision.score is not None or decision.reason is Reason.NOT_LIVE:
+            await self._end(decision)
+
+    async def _end(self, decision: Decision) -> Reply:
+        self.over = True
+        desk = self._desk
+        decision = await desk.workshop.book(lambda: desk.books.decide(decision))
+        block = None
+        if decision.reason in (Reason.LOCKED, Reason.OTHER_FACTOR, Reason.NOT_RECOGNISED):
+            block = await desk.workshop.book(desk.books.block)
+        wait = None if block is None else block.wait
+        return verdict(decision, wait=wait, operator=self._session.operator)
+
+
+def _nobody(claim: str, gallery: Gallery) -> Gallery:
+    """A gallery of one, whom nobody is: a claim that is wrong must look like a face that is.
+
+    Otherwise the page would tell a stranger who is enrolled.
+    """
+    alone = Gallery(gallery.model_digest, gallery.dim)
+    alone.calibration = gallery.calibration
+    drawn = np.random.default_rng().normal(size=(2, gallery.dim))
+    own, backbone = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    alone.add(claim, Template(own, gallery.model_digest, 1, backbone=backbone))
+    return alone

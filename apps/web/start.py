@@ -1,0 +1,166 @@
+"""From the command's settings to a running server."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedfr_edge.errors import ConfigError
+from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.policy import LoginPolicy
+from fedfr_edge.vision.detect import open_detector
+from fedfr_edge.vision.liveness import MiniFas, PassiveLiveness
+
+from .. import device
+from ..serving import LOCAL_NAMES, address_of, listen
+from .api import make_app
+from .books import Books
+from .browser_files import about_browser, browser_files
+from .desk import Desk
+from .limits import Limits
+from .server import Encryption, run
+from .static_files import page_files
+
+if TYPE_CHECKING:
+    from ..commands.serve import ServeConfig
+
+
+def start(config: ServeConfig) -> None:
+    """Open everything, say where it is, and serve.
+
+    Raises:
+        FedFRError: something cannot be opened, or the settings contradict one another.
+    """
+    encryption = _encryption(config)
+    names = _names(config, encryption)
+    limits = Limits()
+    policy = login_policy(config)
+    encoder = device.open_encoder(config.model, config.provider, config.threads)
+    token = secrets.token_urlsafe(24)
+    files = page_files()
+    if config.in_browser:
+        more = browser_files(encoder, config.runtime)
+        about = about_browser(encoder, more, policy=policy, limits=limits)
+        app = make_app(desk=None, files={**files, **more}, about=about, limits=limits, names=names)
+        people = ""
+    else:
+        desk = _desk(config, encoder, policy, limits)
+        count = desk.books.prepare()
+        people = f", {count} people in {config.gallery}"
+        secure = encryption is not None
+        app = make_app(desk=desk, files=files, token=token, limits=limits, names=names, secure=secure)
+    listening = listen(config.host, config.port)
+    address = address_of(listening)
+    if encryption is not None:
+        address = address.replace("http:", "https:", 1)
+    if config.host_name:
+        address = f"{address.partition(':')[0]}://{config.host_name[0]}:{listening.getsockname()[1]}/"
+
+    def ready() -> None:
+        device.say(f"page: {address}  (model {encoder.name}{people}; Ctrl-C ends it)")
+        if not config.in_browser:
+            device.say(f"operator: {address}#operator={token}")
+
+    run(app, listening, limits=limits, encryption=encryption, proxy=config.proxy, ready=ready)
+
+
+def login_policy(config: ServeConfig) -> LoginPolicy:
+    """When somebody is let in.
+
+    Raises:
+        ConfigError: values that make no sense.
+    """
+    k, slash, n = config.frames.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal()):
+        raise ConfigError(f"--frames is {config.frames!r}, expected K/N, for example 2/3")
+    return LoginPolicy(
+        far=config.far,
+        threshold=config.threshold,
+        gates=config.gates,
+        frames=(int(k), int(n)),
+        liveness=config.liveness,
+        quality=device.quality_gate,
+    )
+
+
+def _desk(config: ServeConfig, encoder: OnnxEncoder, policy: LoginPolicy, limits: Limits) -> Desk:
+    if config.gallery is None:
+        raise ConfigError("no gallery is given; give its place with --gallery, or --in-browser to have none")
+    if config.runtime is not None:
+        raise ConfigError("--runtime is for --in-browser; leave it away, or add that")
+    detector = open_detector(config.detector, provider=config.provider, threads=config.threads)
+    new = device.is_new_gallery(config.gallery)
+    keys = device.key_provider(config.key, config.key_file, config.gallery, new=new)
+    books = Books(
+        config.gallery,
+        keys,
+        model_digest=encoder.digest,
+        dim=encoder.dim,
+        lockout=policy.lockout if config.lockout else None,
+    )
+    return Desk(encoder, detector, books, policy, _passive(config), limits)
+
+
+def _passive(config: ServeConfig) -> PassiveLiveness | None:
+    networks = []
+    for entry in config.passive:
+        scale, colon, file = entry.partition(":")
+        try:
+            networks.append((Path(file), float(scale)))
+        except ValueError:
+            colon = ""
+        if not colon or not file:
+            raise ConfigError(f"--passive is {entry!r}, expected SCALE:FILE.onnx, for example 2.7:V2.onnx")
+    return MiniFas(networks, threads=config.threads) if networks else None
+
+
+def _encryption(config: ServeConfig) -> Encryption | None:
+    if (config.certificate is None) != (config.private_key is None):
+        raise ConfigError("--certificate and --private-key belong together; give both, or none")
+    if config.certificate is None or config.private_key is None:
+        return None
+    encryption = Encryption(config.certificate, config.private_key)
+    encryption.check()
+    return encryption
+
+
+def _names(config: ServeConfig, encryption: Encryption | None) -> tuple[str, ...]:
+    """Names that are answered; refuses what would let a face travel in the clear unasked."""
+    if config.host in LOCAL_NAMES or _is_loopback(config.host):
+        return (*config.host_name, config.host)
+    if encryption is None and not config.insecure_http:
+        raise ConfigError(
+            f"--host {config.host} can be reached from other machines, and nothing is encrypted: faces would "
+            "travel in the clear, and browsers give the camera only to https pages. Give --certificate and "
+            "--private-key, put a proxy that encrypts before 127.0.0.1 (docs/serve.md), or say "
+            "--insecure-http if you must"
+        )
+    if config.insecure_http and encryption is None:
+        device.remark(
+            "warning: without https, faces, names and the operator's token can be read on the way; browsers on "
+            "other machines will not give the camera to this page"
+        )
+    if not config.host_name and ipaddress_or_none(config.host) in (None, *_EVERYWHERE):
+        raise ConfigError(
+            f"--host {config.host} says on what to listen, not under which name browsers come; give that with "
+            "--host-name, for example --host-name door.example.org"
+        )
+    return (*config.host_name, config.host)
+
+
+_EVERYWHERE = (ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::"))
+
+
+def ipaddress_or_none(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; None for a name."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    address = ipaddress_or_none(host)
+    return address is not None and address.is_loopback

@@ -1,0 +1,46 @@
+// The page's end of the worker.
+
+import { Fault } from "./fault.js";
+
+/** More threads than this do not help at these sizes. */
+const MOST_THREADS = 2;
+
+export class Eyes {
+  static async open(settings) {
+    const eyes = new Eyes(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
+    const threads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
+    eyes.provider = await eyes.ask({ kind: "open", settings, options: { base: document.baseURI, threads } });
+    return eyes;
+  }
+
+  constructor(worker) {
+    this.worker = worker;
+    this.waiting = new Map();
+    this.count = 0;
+    worker.onmessage = ({ data: { id, result, error } }) => {
+      const { resolve, reject } = this.waiting.get(id);
+      this.waiting.delete(id);
+      error ? reject(new Fault(error.code, error.text)) : resolve(result);
+    };
+    worker.onerror = (event) => {
+      for (const { reject } of this.waiting.values()) {
+        reject(new Fault("engine_lost", `Recognition stopped (${event.message ?? "not loaded"}); reload the page.`));
+      }
+      this.waiting.clear();
+    };
+  }
+
+  /** See Engine.see; `picture` is given away. */
+  see(picture, options) {
+    const { data, width, height } = picture;
+    return this.ask({ kind: "see", picture: { data, width, height }, options }, [data.buffer]);
+  }
+
+  ask(request, given = []) {
+    const id = this.count++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, ...request }, given);
+    });
+  }
+}

@@ -1,0 +1,205 @@
+// The back end that decides in the page: the same interface as remote.js, and no picture leaves the browser.
+
+import { Enrol } from "./enrol.js";
+import { Eyes } from "./eyes.js";
+import { Fault } from "./fault.js";
+import { blocked, counted } from "./lockout.js";
+import { Login } from "./login.js";
+import { Store } from "./store.js";
+
+/** Photographs with longer sides are reduced; a face in them is still far larger than the model's input. */
+const LONGEST_PHOTO = 4096;
+
+export async function openBackend() {
+  let answer;
+  try {
+    answer = await fetch("api/info", { cache: "no-store" });
+  } catch {
+    throw new Fault("unreachable", "The server does not answer.");
+  }
+  const info = await answer.json();
+  if (!self.isSecureContext) {
+    throw new Fault("insecure", "A browser computes here only over https, or on the device itself (127.0.0.1).");
+  }
+  const store = await Store.open(info.model.digest);
+  const eyes = await Eyes.open(info.engine);
+  const backend = new Local(info, store, eyes);
+  await backend.refresh();
+  return backend;
+}
+
+class Local {
+  constructor(info, store, eyes) {
+    this.store = store;
+    this.eyes = eyes;
+    this.settings = info.engine;
+    this.attempts = null;
+    this.foreign = null;
+    // Whoever uses this browser's profile is its operator.
+    this.info = Object.defineProperty({ ...info, operator: true }, "locked", { get: () => this.locked() });
+  }
+
+  async people() {
+    await this.refresh();
+    return this.known.map(({ id, name, enrolled, images }) => ({ id, name: name ?? "?", enrolled, images }));
+  }
+
+  async remove(id) {
+    await this.store.remove(id);
+    await this.store.note("delete", id);
+    await this.refresh();
+  }
+
+  async log() {
+    await this.refresh();
+    const names = new Map(this.known.map(({ id, name }) => [id, name]));
+    const entries = await this.store.all("log");
+    return entries.reverse().map((entry) => ({ ...entry, name: names.get(entry.person) ?? null }));
+  }
+
+  async become_operator() {
+    throw new Fault("no_key", "There is no operator's key here: whoever uses this browser is the operator.");
+  }
+
+  async begin({ kind, name, claim }) {
+    await this.refresh();
+    const lock = this.locked();
+    if (this.foreign !== null) throw new Fault(lock.reason, lock.text);
+    return kind === "enrol" ? new EnrolSitting(this, cleaned(name, this.info)) : new LoginSitting(this, claim);
+  }
+
+  async photo({ files, ...request }) {
+    const session = await this.begin(request);
+    let reply = null;
+    try {
+      for (const file of files) {
+        reply = await session.look(await opened(file));
+        if (session.over) break;
+      }
+      return reply.login?.verdict === null ? await session.end() : reply;
+    } finally {
+      session.close();
+    }
+  }
+
+  /** Read again what other tabs may have changed. */
+  async refresh() {
+    this.known = await this.store.people();
+    this.attempts = await this.store.attempts();
+    this.foreign = null;
+    if (this.known.some(({ digest }) => digest !== this.store.digest)) {
+      this.foreign =
+        "The people here were enrolled with another model, and embeddings of different models cannot be compared. " +
+        "Delete them and enrol them again, or have that model served.";
+    } else if (this.known.some(({ vector }) => vector === null)) {
+      this.foreign = "What this browser stored of a person was altered. Delete the entry without a name.";
+    }
+  }
+
+  locked() {
+    if (this.foreign !== null) return { reason: "model_mismatch", wait_seconds: null, text: this.foreign };
+    return blocked(this.attempts, this.settings.lockout, Date.now());
+  }
+
+  see(canvas, options) {
+    const paint = canvas.getContext("2d", { willReadFrequently: true });
+    return this.eyes.see(paint.getImageData(0, 0, canvas.width, canvas.height), options);
+  }
+
+  coded(codes) {
+    return codes.map((code) => ({ code, text: this.settings.advice[code] ?? code }));
+  }
+
+  /** What a reply says of a look. */
+  shown(seen) {
+    const codes = seen.quality.length > 0 ? seen.quality : seen.reason === null ? [] : [seen.reason];
+    const box = seen.box?.map((edge) => Math.round(edge * 10) / 10) ?? null;
+    return { faces: seen.faces, box, advice: this.coded(codes), enrol: null, login: null };
+  }
+
+  /** Count and log a login before anybody is told. Others may have failed meanwhile, or somebody was deleted. */
+  async decide(decision) {
+    let final = decision;
+    await this.store.count(async (attempts) => {
+      const block = blocked(attempts, this.settings.lockout, Date.now());
+      if (block !== null) final = { ...decision, accepted: false, reason: block.reason, person: null };
+      else if (decision.person !== null && !(await this.store.has(decision.person.id))) {
+        final = { ...decision, accepted: false, reason: "not_enrolled", person: null };
+      }
+      await this.store.note("login", final.person?.id ?? null, final.reason, final.score);
+      this.attempts = counted(attempts, final.reason, Date.now());
+      return this.attempts;
+    });
+    return final;
+  }
+
+  verdict({ accepted, reason, score, person, quality, faces }) {
+    const { point, verdicts } = this.settings;
+    const lock = ["locked", "other_factor", "not_recognised"].includes(reason) ? this.locked() : null;
+    return {
+      accepted,
+      reason,
+      text: lock !== null && reason !== "not_recognised" ? lock.text : verdicts[reason].replace("{name}", person?.name ?? ""),
+      person: person === null ? null : { id: person.id, name: person.name },
+      score,
+      threshold: point.threshold,
+      far: point.far,
+      far_supported: point.far_supported,
+      rests_on: point.rests_on,
+      quality: this.coded(quality),
+      faces_seen: faces,
+      model: this.info.model.digest,
+      provider: this.eyes.provider,
+      wait_seconds: lock?.wait_seconds ?? null,
+    };
+  }
+}
+
+class LoginSitting {
+  constructor(backend, claim) {
+    this.backend = backend;
+    this.onlost = null;
+    this.over = false;
+    const { point, login } = backend.settings;
+    this.login = new Login({ people: backend.known, claim: claim || undefined, point, frames: login.frames });
+    this.until = performance.now() + login.seconds * 1000;
+  }
+
+  async look(canvas) {
+    const { backend } = this;
+    const lock = backend.locked();
+    if (lock !== null) {
+      // Nothing was compared, so there is no line in the log.
+      this.over = true;
+      const decision = this.login.answer({ faces: 0, quality: [] }, lock.reason);
+      return this.reply(backend.shown({ faces: 0, box: null, quality: [], reason: null }), backend.verdict(decision));
+    }
+    const seen = await backend.see(canvas, { several: "central", gate: backend.settings.login.gate });
+    this.login.look(seen);
+    if (performance.now() > this.until) this.login.giveUp();
+    return this.reply(backend.shown(seen), this.login.decision === null ? null : await this.decided());
+  }
+
+  /** No more looks will come: the reply with the decision from what was seen. */
+  async end() {
+    this.login.giveUp();
+    const { faces } = this.login.decision;
+    return this.reply({ faces, box: null, advice: [], enrol: null }, await this.decided());
+  }
+
+  async decided() {
+    this.over = true;
+    return this.backend.verdict(await this.backend.decide(this.login.decision));
+  }
+
+  reply(shown, verdict) {
+    return { ...shown, login: { challenge: null, verdict } };
+  }
+
+  /** However it ends, a face that was compared in vain counts. */
+  close() {
+    if (this.over || this.login.compared.length === 0) return;
+    this.login.giveUp();
+    this.decided().catch(() => {});
+  }
+}

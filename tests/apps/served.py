@@ -1,0 +1,175 @@
+"""A real ``fedfr serve`` on a free port, and a client that speaks to it as a browser would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+MODEL = Path(__file__).parents[2] / "models" / "synthetic.onnx"
+
+
+@dataclass
+class Server:
+    """A server process.
+
+    Attributes:
+        process: the process.
+        port: where it listens.
+        token: the operator's.
+    """
+
+    process: subprocess.Popen[str]
+    port: int
+    token: str
+
+    def end(self) -> tuple[int, str]:
+        """End it as a system does; exit status and what it said on standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+PROGRAM = """
+import dataclasses, sys
+from fedfr_edge.apps.web import start
+from fedfr_edge.cli import run
+limits = dataclasses.replace(start.Limits(), {changes})
+start.Limits = lambda: limits
+run()
+"""
+
+
+@contextmanager
+def running(
+    folder: Path, *more: str, model: Path = MODEL, port: int = 0, limits: str = ""
+) -> Iterator[Server]:
+    """``fedfr serve`` over a gallery in ``folder``.
+
+    Args:
+        folder: for the gallery, its key and the user's state.
+        more: options.
+        model: what recognises.
+        port: 0 takes a free one.
+        limits: what is to be changed about them, as keyword arguments.
+    """
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", PROGRAM.format(changes=limits)]
+    process = subprocess.Popen(
+        [
+            *command,
+            "serve",
+            *("--model", str(model), "--port", str(port), "--threads", "1"),
+            *(() if "--in-browser" in more else ("--gallery", str(folder / "g.vault"))),
+            *more,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_STATE_HOME": str(folder / "state")},
+    )
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("page: "), first + process.communicate(timeout=20)[1]
+        address = first.split()[1]
+        token = ""
+        if "--in-browser" not in more:
+            token = process.stdout.readline().strip().partition("#operator=")[2]
+        yield Server(process, int(address.rstrip("/").rpartition(":")[2]), token)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+
+
+@dataclass
+class Client:
+    """One browser, as far as the server can tell."""
+
+    port: int
+    cookie: str = ""
+    csrf: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """Status and JSON (or text) of an answer; keeps the cookie."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = {"X-CSRF": self.csrf, "Cookie": self.cookie, **(headers or {})}
+        connection.request(method, path, body, {key: value for key, value in sent.items() if value})
+        answer = connection.getresponse()
+        data = answer.read()
+        cookie = answer.getheader("Set-Cookie")
+        if cookie:
+            self.cookie = cookie.partition(";")[0]
+        connection.close()
+        if answer.getheader("Content-Type") == "application/json":
+            return answer.status, json.loads(data)
+        return answer.status, data.decode()
+
+    def begin(self) -> Client:
+        """Load ``/api/info`` and keep the token."""
+        status, self.info = self.ask("GET", "/api/info")
+        assert status == 200, self.info
+        self.csrf = self.info["csrf"]
+        return self
+
+    def become_operator(self, token: str) -> None:
+        status, answer = self.ask("POST", "/api/operator", json.dumps({"token": token}).encode())
+        assert (status, answer) == (200, {"operator": True})
+
+    @contextmanager
+    def camera(self, **first: Any) -> Iterator[ClientConnection]:
+        """A websocket on which the first message has been said, if one is given."""
+        address = f"ws://127.0.0.1:{self.port}/api/camera"
+        origin = Origin(f"http://127.0.0.1:{self.port}")
+        with connect(address, additional_headers={"Cookie": self.cookie}, origin=origin) as socket:
+            if first:
+                socket.send(json.dumps({"csrf": self.csrf, **first}))
+            yield socket
+
+
+def look(socket: ClientConnection, frame: bytes) -> dict[str, Any]:
+    """Send a frame, get its reply."""
+    socket.send(frame)
+    return hear(socket)
+
+
+def hear(socket: ClientConnection) -> dict[str, Any]:
+    """The next message."""
+    reply: dict[str, Any] = json.loads(socket.recv(timeout=20))
+    return reply
+
+
+def closing(socket: ClientConnection, patience: float = 20) -> int | None:
+    """Wait for the other end to close; the code."""
+    from websockets.exceptions import ConnectionClosed
+
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            socket.recv(timeout=end - time.monotonic())
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd is not None else None
+    raise AssertionError("the connection stayed open")

@@ -1,0 +1,283 @@
+"""The real server under what strangers may send: each gets a clear answer, and the server stays up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import runpy
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+served: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("served.py")))
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One server for all of these: nothing that one does may matter to the next."""
+    with served["running"](tmp_path_factory.mktemp("serve"), limits="frame_seconds=1.5, head_seconds=1.0") as it:
+        yield it
+        status, errors = it.end()
+        assert (status, errors) == (0, "")
+
+
+@pytest.fixture(autouse=True)
+def still_up(server: Any) -> Iterator[None]:
+    """After each abuse, a newcomer is served, quickly."""
+    yield
+    began = time.monotonic()
+    client = served["Client"](server.port).begin()
+    assert client.info["locked"] is None
+    assert time.monotonic() - began < 5
+    assert server.process.poll() is None
+
+
+def client(server: Any) -> Any:
+    return served["Client"](server.port).begin()
+
+
+def jpeg(side: int = 64) -> bytes:
+    """A picture of nobody."""
+    return cv2.imencode(".jpg", np.full((side, side, 3), 90, np.uint8))[1].tobytes()
+
+
+def upload(server: Any, total: int, *, chunked: bool) -> tuple[int, int, dict[str, Any]]:
+    """Stream ``total`` bytes until an answer comes: ``(bytes sent, status, answer)``."""
+    who = client(server)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {total}"
+        line.sendall(
+            f"POST /api/photo?kind=login HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nCookie: {who.cookie}\r\n"
+            f"X-CSRF: {who.csrf}\r\n{length}\r\n\r\n".encode()
+        )
+        block, sent, answer = bytes(100_000), 0, b""
+        line.settimeout(0.02)
+        while sent < total and not answer:
+            with contextlib.suppress(TimeoutError):
+                answer = line.recv(65536)
+                break
+            try:
+                line.settimeout(20)
+                line.sendall(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
+                line.settimeout(0.0001)
+            except ConnectionError:
+                break
+            sent += len(block)
+        line.settimeout(20)
+        with contextlib.suppress(ConnectionError):
+            while more := line.recv(65536):
+                answer += more
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return sent, int(head.split()[1]), json.loads(body.split(b"\r\n")[1] if b"chunked" in head else body)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_of_200_mb_is_refused_at_the_limit(server: Any, chunked: bool) -> None:
+    sent, status, answer = upload(server, 200 * MEGABYTE, chunked=chunked)
+    assert status == 413
+    assert answer["error"]["code"] == "too_large"
+    # Announced, it is refused at once; else as soon as the limit is passed, plus what was under way.
+    assert sent < (25 if chunked else 10) * MEGABYTE
+
+
+def test_a_body_where_none_belongs_is_not_read(server: Any) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        line.sendall(
+            f"GET /api/info HTTP/1.1\r\nHost: localhost:{server.port}\r\n"
+            f"Content-Length: {200 * MEGABYTE}\r\n\r\n".encode()
+        )
+        assert b" 413 " in line.recv(65536)
+
+
+def test_a_flood_of_one_client_is_refused_and_others_are_served(server: Any) -> None:
+    others, answers, slowest = client(server), Counter[str](), 0.0
+    request = f"GET /api/people HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    began, end = time.monotonic(), threading.Event()
+
+    def flood() -> None:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+            file = line.makefile("rb")
+            while not end.is_set():
+                line.sendall(request)
+                status = file.readline().split()[1].decode()
+                length = 0
+                while (header := file.readline()) != b"\r\n":
+                    if header.lower().startswith(b"content-length:"):
+                        length = int(header.split(b":")[1])
+                file.read(length)
+                answers[status] += 1
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() - began < 3:
+        asked = time.monotonic()
+        status, _ = others.ask("GET", "/api/info")
+        slowest = max(slowest, time.monotonic() - asked)
+        assert status == 200
+        time.sleep(0.1)
+    end.set()
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    seconds = time.monotonic() - began
+    # Four connections, each with a bucket of its own: 60 at once, then 20 a second.
+    assert answers["403"] <= 4 * (60 + 20 * seconds) + 4
+    assert set(answers) == {"403", "429"}
+    assert answers["429"] > 500
+    assert slowest < 2
+
+
+def test_new_connections_of_one_address_are_limited_too(server: Any) -> None:
+    known, answers = client(server), Counter[int]()
+    for _ in range(300):
+        answers[served["Client"](server.port).ask("GET", "/style.css")[0]] += 1
+    assert set(answers) == {200, 429}
+    assert known.ask("GET", "/api/info")[0] == 200
+    time.sleep(1.0)  # a newcomer's bucket fills again
+
+
+def test_a_websocket_that_stalls_is_closed(server: Any) -> None:
+    with client(server).camera() as silent, client(server).camera(kind="login") as asked:
+        assert served["closing"](silent) == 4408
+        assert served["closing"](asked) == 4408
+
+
+def test_a_connection_that_says_nothing_is_closed(server: Any) -> None:
+    began = time.monotonic()
+    lines = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(20)]
+    for line in lines[10:]:
+        line.sendall(b"GET / HTTP/1.1\r\nHo")
+    assert client(server).info["mode"] == "server"  # others are served meanwhile
+    for line in lines:
+        with contextlib.suppress(ConnectionError):
+            assert line.recv(100) == b""
+        line.close()
+    assert time.monotonic() - began < 5
+
+
+def test_more_connections_than_one_address_may_have(server: Any) -> None:
+    lines = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(300)]
+    time.sleep(0.2)
+    gone = 0
+    for line in lines:
+        line.setblocking(False)
+        try:
+            gone += line.recv(1) == b""
+        except BlockingIOError:
+            continue
+        except ConnectionError:
+            gone += 1
+    assert 150 <= gone <= 250
+    for line in lines:
+        line.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "{", "[]", "null", '{"kind": 3}', '{"kind": "login", "claim": []}', "[" * 20_000, '{"kind": "x"}'],
+)
+def test_malformed_first_messages(server: Any, said: str) -> None:
+    with client(server).camera() as camera:
+        camera.send(said)
+        assert served["hear"](camera)["error"]["code"] == "bad_message"
+        assert served["closing"](camera) == 4400
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 10_000, b'{"token": 7}'])
+def test_malformed_json(server: Any, said: bytes) -> None:
+    status, answer = client(server).ask("POST", "/api/operator", said)
+    assert status == 400
+    assert answer["error"]["code"] == "bad_request"
+    assert answer["error"]["text"]
+
+
+def test_what_is_no_http(server: Any) -> None:
+    for said in (b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"A" * 100_000, bytes(50_000)):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+            with contextlib.suppress(ConnectionError):
+                line.sendall(said)
+                assert line.recv(1000)[:12] in (b"HTTP/1.1 400", b"")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of ``side`` squared pixels, all alike: few bytes."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + 3 * side) * min(side, 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("picture", "status", "code"),
+    [
+        (b"", 422, "unreadable"),
+        (b"not an image", 422, "unreadable"),
+        (jpeg()[:-100], 422, "unreadable"),
+        (b"\xff\xd8\xff" + bytes(1000), 422, "unreadable"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "unreadable"),
+        (bomb(60_000), 413, "too_many_pixels"),
+        (bomb(9_000), 413, "too_many_pixels"),
+    ],
+)
+def test_photographs_that_are_none(server: Any, picture: bytes, status: int, code: str) -> None:
+    found, answer = client(server).ask("POST", "/api/photo?kind=login", picture)
+    assert (found, answer["error"]["code"]) == (status, code)
+
+
+def test_frames_that_are_none_do_not_end_a_login_at_once(server: Any) -> None:
+    bad = (b"", b"x", bomb(2_000), bytes(1_200_000))
+    with client(server).camera(kind="login") as camera:
+        codes = [served["look"](camera, frame)["error"]["code"] for frame in bad]
+        assert codes == ["unreadable", "unreadable", "too_many_pixels", "too_large"]
+        assert "error" not in served["look"](camera, jpeg())
+        for _ in range(7):
+            last = served["look"](camera, b"x")
+        assert last["error"]["code"] == "unreadable"
+        assert served["closing"](camera) == 4400
+
+
+def test_text_where_a_frame_belongs(server: Any) -> None:
+    with client(server).camera(kind="login") as camera:
+        camera.send("a frame")
+        assert served["hear"](camera)["error"]["code"] == "bad_message"
+        assert served["closing"](camera) == 4400
+
+
+def test_paths_lead_nowhere_else(server: Any) -> None:
+    who = client(server)
+    who.become_operator(server.token)
+    for path in ("/../pyproject.toml", "/%2e%2e/%2e%2e/etc/passwd", "/static/../api.py", "/engine/..%2f..%2fapi.py"):
+        assert who.ask("GET", path)[0] == 404, path
+    for person in ("..%2f..%2fg.vault", "%00", "a" * 5000, "'%20OR%201=1"):
+        status, answer = who.ask("DELETE", f"/api/people/{person}")
+        assert status in (404, 409), answer
+
+
+def test_cameras_are_limited(server: Any) -> None:
+    who = client(server)
+    with who.camera(kind="login") as first, who.camera(kind="login") as second:
+        assert "error" not in served["look"](first, jpeg())
+        assert "error" not in served["look"](second, jpeg())
+        with who.camera(kind="login") as third:
+            assert served["hear"](third)["error"]["code"] == "busy"
+            assert served["closing"](third) == 4429
+    time.sleep(0.5)
+    with who.camera(kind="login") as again:
+        assert "error" not in served["look"](again, jpeg())
