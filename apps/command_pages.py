@@ -8,7 +8,7 @@ import click
 
 from fedfr_edge.cli import application
 
-_WIDTH = 100
+_WIDTH = 84
 
 
 def commands_page() -> str:
@@ -16,8 +16,8 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "What `fedfr COMMAND --help` prints. Every command also takes `--config FILE.toml`, writes the settings "
-        "that it ran with beside its result, and ends with status 0 only if it did its job.",
+        "What `fedfr COMMAND --help` prints. Every command takes `--config FILE.toml`, writes the settings "
+        "it ran with beside its result, and ends with status 0 only if it did its job.",
         "",
         *_fenced(application, "fedfr"),
     ]

@@ -25,6 +25,7 @@ from .gallery_options import GalleryOptions
 
 if TYPE_CHECKING:
     from fedfr_edge.recognition.vault import Vault
+    from fedfr_edge.vision.liveness import PassiveLiveness
 
 PASSPHRASE_VARIABLE = "FEDFR_PASSPHRASE"
 """Environment variable read before a gallery's passphrase is asked for on the terminal."""
@@ -81,6 +82,39 @@ def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) 
     from fedfr_edge.vision.quality import advice, measure_quality
 
     return advice(measure_quality(photograph, face).reasons()) or None
+
+
+def k_of_n(text: str) -> tuple[int, int]:
+    """``--frames K/N`` as (k, n).
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal()):
+        raise ConfigError(f"--frames is {text!r}, expected K/N, for example 2/3")
+    return int(k), int(n)
+
+
+def open_passive(entries: Sequence[str], threads: int | None) -> PassiveLiveness | None:
+    """The networks of ``--passive SCALE:FILE.onnx``; None without one.
+
+    Raises:
+        ConfigError: an entry that is something else.
+        MissingPartError: as :class:`~fedfr_edge.vision.liveness.MiniFas`.
+    """
+    from fedfr_edge.vision.liveness import MiniFas
+
+    networks = []
+    for entry in entries:
+        scale, colon, file = entry.partition(":")
+        try:
+            networks.append((Path(file), float(scale)))
+        except ValueError:
+            colon = ""
+        if not colon or not file:
+            raise ConfigError(f"--passive is {entry!r}, expected SCALE:FILE.onnx, for example 2.7:V2.onnx")
+    return MiniFas(networks, threads=threads) if networks else None
 
 
 def key_provider(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +13,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fedfr_edge.errors import CameraError, ImageError
+from fedfr_edge.errors import ConfigError, ImageError
 from fedfr_edge.types import Image
 from fedfr_edge.vision.image import read_image
 from fedfr_edge.vision.opencv_log import silenced
 
-PATIENCE = 5.0
-"""Seconds without a picture after which a camera counts as lost."""
+from .device import photo_files
 
 ASSUMED_RATE = 25.0
 """Frames a second of a film that does not say, or lies."""
 
-CAMERA_SIZE = (640, 480)
-"""Width and height asked of a camera; it may give others."""
-
-_GONE = 3
-"""Failed reads in a row after which a camera has gone: single ones happen."""
+FILM_SUFFIXES = frozenset([".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif", ".m4v", ".mjpeg"])
+"""Files that are taken for films (case does not matter)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +34,10 @@ class Frame:
     Attributes:
         at: when it was taken, in seconds; rises from frame to frame.
         image: uint8 (h, w, 3) RGB, not mirrored.
-        label: what to call it in messages.
     """
 
     at: float
     image: Image
-    label: str
 
 
 class Source(Protocol):
@@ -72,8 +64,8 @@ class Source(Protocol):
     ) -> None: ...
 
 
-class _Source:
-    """A source without anything to give back."""
+class Recorded:
+    """A source that was recorded, with nothing to give back."""
 
     live = False
 
@@ -83,118 +75,10 @@ class _Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give back what it holds."""
+        """Nothing to do."""
 
 
-class Camera(_Source):
-    """A webcam. A frame is the newest picture there is; what came while nobody looked is dropped.
-
-    Opening and reading can hang in the driver. They do so in a thread of their own, which is left behind
-    then: nobody waits for a camera longer than ``patience``.
-
-    Args:
-        index: which, counted from 0.
-        patience: seconds without a picture after which it counts as lost.
-    """
-
-    live = True
-
-    def __init__(self, index: int, *, patience: float = PATIENCE) -> None:
-        self.index = index
-        self._patience = patience
-        self._news = threading.Condition()
-        self._newest: tuple[float, npt.NDArray[np.uint8]] | None = None
-        self._fault: str | None = None
-        self._closed = False
-        self._reader: threading.Thread | None = None
-
-    def frames(self, seconds: float | None = None) -> Iterator[Frame]:
-        """See :class:`Source`; ``at`` is seconds of ``time.monotonic()``.
-
-        Raises:
-            CameraError: no such camera, no permission, in use, or no picture for ``patience`` seconds.
-        """
-        end = None if seconds is None else time.monotonic() + seconds
-        if self._reader is None:
-            self._reader = threading.Thread(target=self._read, name=f"camera {self.index}", daemon=True)
-            self._reader.start()
-        number = 0
-        while True:
-            taken = self._next(end)
-            if taken is None:
-                return
-            at, picture = taken
-            number += 1
-            yield Frame(at, _rgb(picture), f"picture {number} of camera {self.index}")
-
-    def _next(self, end: float | None) -> tuple[float, npt.NDArray[np.uint8]] | None:
-        lost = time.monotonic() + self._patience
-        with self._news:
-            while self._newest is None and self._fault is None:
-                now = time.monotonic()
-                if end is not None and now >= end:
-                    return None
-                if now >= lost:
-                    raise CameraError(
-                        f"camera {self.index} gave no picture for {self._patience:g} s; see that no cover or "
-                        "other program holds it, or plug it in again"
-                    )
-                self._news.wait(min(lost, end if end is not None else lost) - now)
-            if end is not None and time.monotonic() >= end:
-                return None
-            if self._newest is None:
-                raise CameraError(self._fault)
-            taken, self._newest = self._newest, None
-        return taken
-
-    def close(self) -> None:
-        """Let the camera go; a reader that hangs in the driver is left behind."""
-        self._closed = True
-        if self._reader is not None:
-            self._reader.join(timeout=1.0)
-
-    def _read(self) -> None:
-        fault, capture = None, None
-        try:
-            with silenced():
-                capture = cv2.VideoCapture(self.index)
-                opened = capture.isOpened()
-            fault = self._follow(capture) if opened else _no_camera(self.index)
-        except Exception as error:  # a driver's: it must reach whoever waits
-            fault = f"camera {self.index} failed: {' '.join(str(error).split())[:200]}"
-        finally:
-            if capture is not None:
-                capture.release()
-            with self._news:
-                self._fault = fault or f"camera {self.index} was closed"
-                self._news.notify_all()
-
-    def _follow(self, capture: Any) -> str | None:
-        for what, value in zip(
-            (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), CAMERA_SIZE, strict=True
-        ):
-            capture.set(what, value)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        failed = 0
-        while not self._closed:
-            good, picture = capture.read()
-            if not good:
-                failed += 1
-                if failed >= _GONE:
-                    return f"camera {self.index} gives no more pictures; plug it in again, or name another"
-                time.sleep(0.01)
-                continue
-            failed = 0
-            with self._news:
-                self._newest = (time.monotonic(), picture)
-                self._news.notify_all()
-        return None
-
-
-class Film(_Source):
+class Film(Recorded):
     """A video file (or a moving GIF), frame by frame, as fast as they are asked for.
 
     Args:
@@ -230,7 +114,7 @@ class Film(_Source):
                 if seconds is not None and at > seconds:
                     return
                 number += 1
-                yield Frame(at, _rgb(picture), f"frame {number} of {self.file.name}")
+                yield Frame(at, rgb(picture))
         finally:
             capture.release()
         if number == 0:
@@ -239,7 +123,7 @@ class Film(_Source):
             )
 
 
-class Photos(_Source):
+class Photos(Recorded):
     """Photographs, one a second; each is read when it is asked for.
 
     Args:
@@ -256,20 +140,33 @@ class Photos(_Source):
             ImageError: one that cannot be read.
         """
         for number, file in enumerate(self.files):
-            yield Frame(float(number), read_image(file), file.name)
+            yield Frame(float(number), read_image(file))
 
 
-def _rgb(picture: npt.NDArray[np.uint8]) -> Image:
+def open_source(camera: int | None, video: Path | None, photos: Sequence[Path]) -> Source:
+    """The one source that a command was given.
+
+    Raises:
+        ConfigError: none, or several.
+        ImageError: a photograph or folder that is not there.
+    """
+    given = {"--camera": camera is not None, "--video": video is not None, "photographs": bool(photos)}
+    named = [name for name, there in given.items() if there]
+    if len(named) != 1:
+        found = f"both {' and '.join(named)} are given" if named else "nothing to look at is given"
+        raise ConfigError(f"{found}, expected one of: photographs, --video FILE, --camera INDEX")
+    if camera is not None:
+        from .webcam import Camera
+
+        return Camera(camera)
+    if video is not None:
+        return Film(video)
+    films = [path for path in photos if path.suffix.lower() in FILM_SUFFIXES and not path.is_dir()]
+    if films:
+        raise ConfigError(f"{films[0]} is a film, not a photograph; give it with --video")
+    return Photos(photo_files(photos))
+
+
+def rgb(picture: npt.NDArray[np.uint8]) -> Image:
+    """OpenCV's order of colours as ours."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _no_camera(index: int) -> str:
-    """Why a camera could not be opened, as far as can be told, and what to do."""
-    device = Path(f"/dev/video{index}")
-    if device.exists():
-        if not os.access(device, os.R_OK | os.W_OK):
-            return f"camera {index} cannot be opened: no permission for {device}; join its group (video)"
-        return f"camera {index} ({device}) cannot be opened; see that no other program uses it"
-    others = sorted(int(path.name[5:]) for path in Path("/dev").glob("video*") if path.name[5:].isdigit())
-    there = f"there are {', '.join(map(str, others))}" if others else "none is plugged in"
-    return f"there is no camera {index} ({there}); plug one in, or name another with --camera"

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>[~.]*([^<]+)</code>")
 
+# A block's info string may say more than its language, for the tests that run a page: "```bash server".
+_INFO = re.compile(r"^```(\w+) (.+)$", re.MULTILINE)
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the commands, from their own help, and the changelog."""
@@ -25,6 +28,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Of a block's info string the site knows the language, and the place of a file as its title."""
+
+    def known(match: re.Match[str]) -> str:
+        place = next((word for word in match[2].split() if word.startswith("/")), "")
+        return f"```{match[1]}" + (f' title="{place}"' if place else "")
+
+    return _INFO.sub(known, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     "evaluate": {
         "personalised": "1:1 TAR@FAR and 1:N TPIR@FPIR of models on a split's clients.",
         "pairs": "Accuracy and TAR@FAR on a list of pairs (LFW format).",
+        "gates": "A second gate and several frames at a login: false accepts at equal genuine accept.",
         "ijbc": "IJB-C: 1:1 TAR@FAR and 1:N TPIR@FPIR of templates, from the official files.",
     },
     "report": "Results on one page: tables, curves, differences, with their intervals.",
@@ -62,6 +63,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
     },
     "enrol": "Enrol a person from photographs into an encrypted gallery.",
     "login": "Compare a photograph with the gallery and decide.",
+    "calibrate": "Thresholds for this device, from people who are not enrolled.",
     "serve": "Enrolment and login in a browser, with its camera.",
     "gallery": {
         "list": "Who is enrolled.",

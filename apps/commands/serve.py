@@ -36,19 +36,24 @@ class ServeConfig:
 
     model: Path = option(help="exported model (.onnx)")
     gallery: Path | None = option(None, help="the encrypted gallery; made if it is not there")
-    host: str = option("127.0.0.1", help="address to listen on; the default is reached from this machine alone")
+    host: str = option(
+        "127.0.0.1", help="address to listen on; the default is reached from this machine alone"
+    )
     port: int = option(8620, low=0, high=65535, help="port to listen on; 0: a free one")
     host_name: tuple[str, ...] = option((), help="a name under which browsers reach it, beside localhost")
     certificate: Path | None = option(None, help="certificate chain for https (PEM)")
     private_key: Path | None = option(None, help="its private key (PEM)")
-    insecure_http: bool = option(False, help="other machines may come without https: faces travel in the clear")
+    insecure_http: bool = option(False, help="let other machines come without https")
     proxy: str | None = option(None, help="address of a proxy in front, whose X-Forwarded-For is believed")
     in_browser: bool = option(False, help="the page decides by itself; no picture leaves the browser")
     runtime: Path | None = option(
         None, help="npm's onnxruntime-web, .tgz or folder; default: what 'fedfr models get' got"
     )
     far: float | None = option(
-        None, low=0, high=1, help=f"false accept rate of one comparison; default: {far_key(DEFAULT_FAR)}, or as "
+        None,
+        low=0,
+        high=1,
+        help=f"false accept rate of one comparison; default: {far_key(DEFAULT_FAR)}, or as "
         "near as the model was calibrated",
     )
     threshold: float | None = option(None, low=-1, high=1, help="score needed, instead of a calibrated one")

@@ -96,7 +96,9 @@ def play(config: QuickstartConfig, places: Places) -> Visit:
     for name, expected, times in tries:
         for path in photos.save(folder / "try" / name, name, "test", times):
             # A row of strangers would pause every login.
-            decision = steps.command("login", function="decide", photo=path, far=far, lockout=False, **common)
+            decision = steps.command(
+                "login", function="decide", photos=(path,), far=far, lockout=False, **common
+            )
             attempts.append(Attempt(name, path, expected, decision))
             rests_on = decision.rests_on
             console.out.print(_line(attempts[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from fedfr_edge.errors import (
@@ -14,8 +15,14 @@ from fedfr_edge.errors import (
     VisionError,
     WriteError,
 )
+from fedfr_edge.recognition.gallery import clean_name
 
 from .words import sentence
+
+log = logging.getLogger(__name__)
+
+_OURS = ((IntegrityError, "gallery_damaged"), (WriteError, "not_written"))
+"""Faults of the machine, and their codes."""
 
 
 class Refused(Exception):
@@ -77,17 +84,39 @@ def not_operator() -> Refused:
     )
 
 
+def no_session() -> Refused:
+    """The session is unknown: it has ended, the server was started anew, or there was none."""
+    return Refused(403, "no_session", "The session has ended; load the page again.")
+
+
+def usable_name(name: str) -> str:
+    """A name as the gallery keeps it.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        return clean_name(name)
+    except GalleryError as error:
+        raise Refused(400, "bad_name", sentence(str(error))) from None
+
+
 def from_error(error: FedFRError) -> Refused:
-    """An error of the library as an answer; its text is written for people."""
+    """An error of the library as an answer.
+
+    Its text is written for people; but what is wrong with the machine, with its paths, is the business of who
+    started the server and goes to standard error.
+    """
     kinds: tuple[tuple[type[FedFRError], int, str], ...] = (
         (ImageError, 422, "unreadable"),
         (VisionError, 422, "unusable"),
-        (IntegrityError, 500, "gallery_damaged"),
         (GalleryError, 409, "gallery"),
-        (WriteError, 507, "not_written"),
         (ConfigError, 400, "bad_request"),
     )
     for kind, status, code in kinds:
-        if isinstance(error, kind):
+        if isinstance(error, kind) and not isinstance(error, IntegrityError):
             return Refused(status, code, sentence(str(error)))
-    return Refused(500, "failed", sentence(str(error)))
+    log.error("%s: %s", type(error).__name__, error)
+    text = "The server cannot do this just now; who started it finds the reason in its output."
+    code = next((code for kind, code in _OURS if isinstance(error, kind)), "failed")
+    return Refused(500, code, text)

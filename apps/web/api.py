@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 
 from fedfr_edge.errors import FedFRError
 
-from .answers import Refused, busy, from_error, not_operator, too_often
-from .camera import Cameras, no_session
+from .answers import Refused, busy, from_error, no_session, not_operator, too_often, usable_name
+from .camera import Cameras
 from .desk import Desk
-from .guard import PHOTO, Guard
+from .guard import PHOTO, Guard, address_of
 from .limits import Limits
 from .photos import login_photo
 from .rates import Rates
@@ -41,7 +41,6 @@ def make_app(
     token: str = "",
     limits: Limits | None = None,
     names: Iterable[str] = (),
-    secure: bool = False,
 ) -> Guard:
     """The server as an ASGI application.
 
@@ -52,7 +51,6 @@ def make_app(
         token: the operator's.
         limits: of sizes, times and rates.
         names: host names that are answered, beside this machine's own.
-        secure: the connection is encrypted: the cookie goes over no other one.
     """
     limits = limits or Limits()
     sessions = Sessions(limits)
@@ -76,7 +74,7 @@ def make_app(
         async def browser_info() -> Response:
             return _answer(info)
     else:
-        _add_routes(app, desk, sessions, token, secure)
+        _add_routes(app, desk, sessions, token)
 
     @app.get("/{path:path}")
     async def file(request: Request) -> Response:
@@ -91,21 +89,28 @@ def make_app(
     return Guard(app, limits=limits, sessions=sessions, names=names, in_browser=desk is None)
 
 
-def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str, secure: bool) -> None:
+def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> None:
     limits, cameras = desk.limits, Cameras(desk)
     tokens = Rates(limits.tokens / 60, limits.tokens, limits.clients)
+    begun = Rates(limits.new_sessions, limits.new_sessions_at_once, limits.clients)
     photos = asyncio.Semaphore(limits.photos_waiting)
 
-    def with_cookie(response: Response, session: Session) -> Response:
+    def with_cookie(request: Request, response: Response, session: Session) -> Response:
+        secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, session.key, httponly=True, samesite="strict", secure=secure, path="/")
         return response
 
     @app.get("/api/info")
     async def info(request: Request) -> Response:
-        session = _session(request) or sessions.begin()
+        session = _session(request)
+        if session is None:
+            wait = begun.wait(address_of(request.scope))
+            if wait:
+                raise too_often(wait)
+            session = sessions.begin()
         about = await desk.workshop.book(desk.about)
         own = {"mode": "server", "csrf": session.csrf, "operator": session.operator}
-        return with_cookie(_answer({**own, **about}), session)
+        return with_cookie(request, _answer({**own, **about}), session)
 
     @app.post("/api/operator")
     async def operator(request: Request) -> Response:
@@ -113,7 +118,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str, secure
         given = (await _json(request)).get("token")
         if not isinstance(given, str):
             raise Refused(400, "bad_request", 'The operator\'s token was expected: {"token": "…"}.')
-        wait = tokens.wait(session.key)
+        wait = tokens.wait(address_of(request.scope))
         if wait:
             raise too_often(wait)
         if not token or not secrets.compare_digest(given.encode(), token.encode()):
@@ -125,7 +130,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str, secure
         await desk.workshop.book(desk.books.other_factor)
         session.operator = True
         sessions.renew(session)
-        return with_cookie(_answer({"operator": True}), session)
+        return with_cookie(request, _answer({"operator": True}), session)
 
     @app.get("/api/people")
     async def people(request: Request) -> Response:
@@ -154,14 +159,16 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str, secure
         kind = request.query_params.get("kind")
         if kind != "login":
             raise Refused(400, "bad_request", "?kind=login was expected.")
-        wait = cameras.attempts.wait(session.key)
+        wait = cameras.attempts.wait(address_of(request.scope))
         if wait:
             raise too_often(wait)
         if photos.locked():
             raise busy()
         async with photos:
             data = await request.body()
-            return _answer(await login_photo(desk, session, data, request.query_params.get("claim")))
+            claim = request.query_params.get("claim")
+            claim = usable_name(claim) if claim else None
+            return _answer(await login_photo(desk, session, data, claim))
 
     @app.websocket("/api/camera")
     async def camera(socket: WebSocket) -> None:

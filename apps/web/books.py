@@ -1,8 +1,8 @@
 """The gallery as the server sees it: opened for a moment to change or to decide, remembered in between.
 
-A vault is locked while it is open, and other programs (``fedfr enrol``, ``fedfr login``) want it too. So the
-people and the failed attempts are kept in memory, and read again when the gallery's state on disk is no longer
-the one that they came from: what another program changed counts at once.
+A vault is locked while it is open, and other programs (``fedfr enrol``, ``fedfr login``) want it too. So
+the people and the failed attempts are kept in memory, and read again when the gallery's state on disk is no
+longer the one that they came from: what another program changed counts at once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class _Seen:
 
 
 class Books:
-    """A gallery that is shared with other programs. All methods may wait for them: call them off the event loop,
-    from one thread.
+    """A gallery that is shared with other programs.
+
+    All methods may wait for these: call them off the event loop, from one thread.
 
     Args:
         path: the gallery's folder.

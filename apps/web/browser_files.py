@@ -10,12 +10,14 @@ import hashlib
 import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from fedfr_edge.errors import MissingPartError
-from fedfr_edge.recognition import look
+from fedfr_edge.recognition import guided
 from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.enrol_policy import policy_for
 from fedfr_edge.recognition.manifest import EMBEDDING, INPUT_NAME
 from fedfr_edge.recognition.policy import LoginPolicy, operating_point
 from fedfr_edge.types import FACE_SIZE
@@ -23,8 +25,9 @@ from fedfr_edge.vision import align, centerface, quality
 
 from ..known_models import default_folder, known_models
 from .limits import Limits
-from .replies import VERDICTS, words
+from .replies import VERDICTS
 from .static_files import Served, served
+from .words import words
 
 RUNTIME = "onnxruntime-web"
 """Its name in the list of known models, and at npm."""
@@ -109,7 +112,8 @@ def about_browser(
             },
             "lockout": asdict(policy.lockout),
             "verdicts": {reason.value: text for reason, text in VERDICTS.items()},
-            "advice": {code: words(code) for code in (*quality.ADVICE, *look.ADVICE, "several_faces")},
+            "advice": {code: words(code) for code in guided.ADVICE},
+            "enrol": _enrolment(encoder),
         },
     }
 
@@ -149,6 +153,19 @@ def _engine(files: Mapping[str, Served]) -> dict[str, Any]:
             "sides": [[_part(eye), _part(cheek)] for eye, cheek in quality.SIDES],
             "limits": asdict(quality.QualityLimits()),
         },
+    }
+
+
+def _enrolment(encoder: OnnxEncoder) -> dict[str, Any]:
+    """How somebody is enrolled: as :class:`~fedfr_edge.recognition.guided.EnrolSession` does by default."""
+    policy = policy_for(encoder.manifest)
+    return {
+        "looks": signature(guided.EnrolSession).parameters["looks"].default,
+        "poses": [pose.value for pose in guided.Pose],
+        "limits": asdict(guided.GuidedLimits()),
+        "outlier": policy.outlier,
+        "repeat": policy.repeat,
+        "least_size": quality.QualityLimits().size,
     }
 
 

@@ -6,21 +6,33 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fedfr_edge.errors import FedFRError, ImageError
 
-from .answers import Refused, busy, from_error, not_operator, too_large, too_often, too_slow
+from .answers import (
+    Refused,
+    busy,
+    from_error,
+    no_session,
+    not_operator,
+    too_large,
+    too_often,
+    too_slow,
+    usable_name,
+)
 from .desk import Desk
 from .enrol_sitting import EnrolSitting
+from .guard import address_of
 from .login_sitting import LoginSitting
 from .rates import Rates
 from .sessions import Session
 
 BAD, FORBIDDEN, SLOW, LARGE, BUSY = 4400, 4403, 4408, 4413, 4429
-"""Codes with which a websocket is closed, after a message that says why; 1000 is the end of what was to do."""
+"""Codes with which a websocket is closed, after a message that says why; 1000: all was said."""
 
 PARTING_SECONDS = 5.0
 """Time for the other end to close a websocket when all is said."""
@@ -47,7 +59,7 @@ class Cameras:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._open = 0
+        self._open = Counter[str]()
         limits = desk.limits
         self.attempts = Rates(limits.attempts / 60, limits.attempts, limits.clients)
 
@@ -61,15 +73,16 @@ class Cameras:
             if session is None:
                 raise no_session()
             limits = self._desk.limits
-            if self._open >= limits.cameras or session.cameras >= limits.cameras_each:
+            address = address_of(socket.scope)
+            if self._open.total() >= limits.cameras or self._open[address] >= limits.cameras_each:
                 raise busy()
-            self._open += 1
+            self._open[address] += 1
             session.cameras += 1
             try:
                 await self._sit(socket, session, first)
                 await self._part(socket)
             finally:
-                self._open -= 1
+                self._open -= Counter([address])
                 session.cameras -= 1
             await self._close(socket, 1000)
         except WebSocketDisconnect:
@@ -92,7 +105,7 @@ class Cameras:
             sitting = EnrolSitting(self._desk, asked["name"], photos=asked["photos"])
             end = time.monotonic() + limits.enrol_seconds
         else:
-            wait = self.attempts.wait(session.key)
+            wait = self.attempts.wait(address_of(socket.scope))
             if wait:
                 raise too_often(wait)
             sitting = LoginSitting(self._desk, session, asked["claim"], pixels=limits.frame_pixels)
@@ -166,9 +179,10 @@ class Cameras:
             raise bad
         if not session.fits(csrf):
             raise no_session()
-        if asked["kind"] == "enrol" and not name:
-            raise Refused(400, "bad_name", "Give a name for the person.")
-        return {"kind": asked["kind"], "name": name or "", "claim": claim or None, "photos": photos}
+        if asked["kind"] == "enrol":
+            name = usable_name(name or "")
+        claim = usable_name(claim) if claim else None
+        return {"kind": asked["kind"], "name": name, "claim": claim, "photos": photos}
 
     async def _next(self, socket: WebSocket, seconds: float) -> dict[str, Any]:
         try:
@@ -192,8 +206,3 @@ class Cameras:
     async def _close(self, socket: WebSocket, code: int, reason: str = "") -> None:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(code, reason)
-
-
-def no_session() -> Refused:
-    """The session is unknown: it has ended, the server was started anew, or there was none."""
-    return Refused(403, "no_session", "The session has ended; load the page again.")

@@ -12,7 +12,7 @@ from fedfr_edge.recognition.lockout import Block
 from fedfr_edge.recognition.policy import LoginPolicy, OperatingPoint, operating_point
 from fedfr_edge.types import Image
 from fedfr_edge.vision.detect import Detector
-from fedfr_edge.vision.header import FORMATS, read_header
+from fedfr_edge.vision.header import read_header
 from fedfr_edge.vision.image import decode_image
 from fedfr_edge.vision.liveness import PassiveLiveness
 
@@ -99,7 +99,6 @@ def read_picture(data: bytes, most_pixels: int, name: str) -> Image:
         raise Refused(
             413,
             "too_many_pixels",
-            f"The picture has {header.width}×{header.height} pixels, at most {most_pixels:,} in all are taken "
-            f"({FORMATS}).",
+            f"The picture has {header.width}×{header.height} pixels; at most {most_pixels:,} are taken.",
         )
     return decode_image(data, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from fedfr_edge.recognition.enrol_policy import policy_for
-from fedfr_edge.recognition.gallery import clean_name
 from fedfr_edge.recognition.guided import EnrolLook, EnrolSession
 
 from .answers import Refused
@@ -28,13 +27,10 @@ class EnrolSitting:
             desk: what to work with.
             name: the person's.
             photos: how many photographs will come; None: the camera's frames, and looks from several sides.
-
-        Raises:
-            GalleryError: an unusable name.
         """
         self.over = False
         self._desk = desk
-        self._name = clean_name(name)
+        self._name = name
         self._photos = photos
         self._looks: EnrolSession | PhotoLooks | None = None
         self._last: EnrolLook | None = None

@@ -1,4 +1,4 @@
-"""What every request passes before anything looks at it: names, origins, rates, sizes; and what every answer gets.
+"""What every request passes before anything looks at it: names, origins, rates, sizes.
 
 - Only names that the server was told of are answered. Otherwise a foreign page could make its own name point
   here (DNS rebinding) and would be of the same origin.
@@ -135,10 +135,9 @@ class Guard:
         return too_often(wait) if wait else None
 
     def _wait(self, scope: Scope, session: Session | None) -> float:
-        client = scope.get("client") or ("", 0)
-        who = session.key if session is not None else (client[0], client[1])
+        who = session.key if session is not None else tuple(scope.get("client") or ())
         if session is None and who not in self._requests:
-            wait = self._newcomers.wait(client[0])
+            wait = self._newcomers.wait(address_of(scope))
             if wait:
                 return wait
         return self._requests.wait(who)
@@ -229,6 +228,12 @@ class _Body:
         with contextlib.suppress(Refused):
             while not self._whole and self._read < most:
                 await self._part(end - time.monotonic())
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request comes from, without the port."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _headers(scope: Scope) -> dict[str, str]:

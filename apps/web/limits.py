@@ -22,11 +22,13 @@ class Limits:
         login_seconds: time for a login from its first message on; then it is decided from what was seen.
         enrol_seconds: the same for an enrolment.
         cameras: most cameras at once; each is one websocket.
-        cameras_each: of these, most of one session.
+        cameras_each: of these, most of one address.
         photos: most photographs of an enrolment.
         photos_waiting: most photographs that wait to be looked at.
         bad_frames: frames of one camera that may be no images.
         sessions: most sessions at once; then those that were idle longest end.
+        new_sessions: sessions that one address may begin a second, in the long run.
+        new_sessions_at_once: the same without a break.
         session_idle: seconds without a request after which a session ends.
         session_longest: seconds after which it ends anyway.
         connections: most connections at once.
@@ -34,8 +36,8 @@ class Limits:
         requests_at_once: requests of one client without a break.
         newcomers: connections without a session of one address a second, in the long run.
         newcomers_at_once: the same without a break.
-        attempts: logins begun by one client a minute.
-        tokens: wrong operator tokens of one client a minute.
+        attempts: logins begun by one address a minute.
+        tokens: operator's tokens tried by one address a minute.
         clients: clients remembered for the rates.
     """
 
@@ -51,18 +53,20 @@ class Limits:
     login_seconds: float = 60.0
     enrol_seconds: float = 180.0
     cameras: int = 12
-    cameras_each: int = 2
+    cameras_each: int = 4
     photos: int = 50
     photos_waiting: int = 4
     bad_frames: int = 10
     sessions: int = 512
+    new_sessions: float = 2.0
+    new_sessions_at_once: float = 30.0
     session_idle: float = 1800.0
     session_longest: float = 12 * 3600.0
     connections: int = 200
-    requests: float = 20.0
-    requests_at_once: float = 60.0
+    requests: float = 50.0
+    requests_at_once: float = 150.0
     newcomers: float = 20.0
     newcomers_at_once: float = 60.0
-    attempts: float = 20.0
+    attempts: float = 60.0
     tokens: float = 5.0
     clients: int = 4096

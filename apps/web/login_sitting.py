@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.decision import Decision
-from fedfr_edge.recognition.gallery import Gallery
+from fedfr_edge.recognition.nobody import gallery_of_nobody
 from fedfr_edge.recognition.session import LoginSession, Look
-from fedfr_edge.recognition.template import Template
 
 from .desk import Desk, read_picture
 from .replies import Reply, login_reply, verdict
@@ -56,7 +53,7 @@ class LoginSitting:
             return login_reply(verdict=verdict(decision, wait=block.wait, operator=self._session.operator))
         gallery = await desk.workshop.book(desk.books.gallery)
         if self._claim is not None and gallery.find(self._claim) is None:
-            gallery = _nobody(self._claim, gallery)
+            gallery = gallery_of_nobody(self._claim, gallery)
         self._looks = LoginSession(
             encoder=desk.encoder,
             gallery=gallery,
@@ -93,7 +90,7 @@ class LoginSitting:
         return login_reply(verdict=await self._end(await self._desk.workshop.look(looks.give_up)))
 
     async def leave(self) -> None:
-        """They went away, or the connection is lost: what was compared in vain counts; else nothing happened."""
+        """They went away, or the connection is lost: what was compared in vain counts."""
         if self.over or self._looks is None:
             return
         decision = await self._desk.workshop.look(self._looks.give_up)
@@ -109,16 +106,3 @@ class LoginSitting:
             block = await desk.workshop.book(desk.books.block)
         wait = None if block is None else block.wait
         return verdict(decision, wait=wait, operator=self._session.operator)
-
-
-def _nobody(claim: str, gallery: Gallery) -> Gallery:
-    """A gallery of one, whom nobody is: a claim that is wrong must look like a face that is.
-
-    Otherwise the page would tell a stranger who is enrolled.
-    """
-    alone = Gallery(gallery.model_digest, gallery.dim)
-    alone.calibration = gallery.calibration
-    drawn = np.random.default_rng().normal(size=(2, gallery.dim))
-    own, backbone = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-    alone.add(claim, Template(own, gallery.model_digest, 1, backbone=backbone))
-    return alone

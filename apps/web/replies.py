@@ -95,8 +95,8 @@ def enrolled(reply: Reply, person: Person, done: Enrolment) -> Reply:
 def verdict(decision: Decision, *, wait: float | None, operator: bool) -> dict[str, Any]:
     """A decision.
 
-    Who asks for a person that is not enrolled gets the same answer as somebody who is not recognised: the page
-    must not tell who is enrolled. The score is for the operator's eyes: a stranger could climb by it.
+    Who asks for a person that is not enrolled gets the same answer as somebody who is not recognised: the
+    page must not tell who is enrolled. The score is for the operator's eyes: a stranger could climb by it.
     """
     hidden = decision.reason is Reason.NOT_ENROLLED and not operator
     reason = Reason.NOT_RECOGNISED if hidden else decision.reason

@@ -42,8 +42,8 @@ class Encryption:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
-                f"certificate {self.certificate} and key {self.key} cannot be used ({error.strerror or error}); "
-                "give PEM files that belong together"
+                f"certificate {self.certificate} and key {self.key} cannot be used "
+                f"({error.strerror or error}); give PEM files that belong together"
             ) from error
 
 
@@ -63,7 +63,7 @@ def run(
         listening: where.
         limits: of connections and messages.
         encryption: None: plain HTTP.
-        proxy: address of a proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; None: nobody's are.
+        proxy: address of a proxy whose X-Forwarded-For and -Proto are believed; None: nobody's are.
         ready: called when requests are answered.
     """
     import uvicorn

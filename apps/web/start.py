@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.policy import LoginPolicy
 from fedfr_edge.vision.detect import open_detector
-from fedfr_edge.vision.liveness import MiniFas, PassiveLiveness
 
 from .. import device
 from ..serving import LOCAL_NAMES, address_of, listen
@@ -49,8 +47,7 @@ def start(config: ServeConfig) -> None:
         desk = _desk(config, encoder, policy, limits)
         count = desk.books.prepare()
         people = f", {count} people in {config.gallery}"
-        secure = encryption is not None
-        app = make_app(desk=desk, files=files, token=token, limits=limits, names=names, secure=secure)
+        app = make_app(desk=desk, files=files, token=token, limits=limits, names=names)
     listening = listen(config.host, config.port)
     address = address_of(listening)
     if encryption is not None:
@@ -72,14 +69,11 @@ def login_policy(config: ServeConfig) -> LoginPolicy:
     Raises:
         ConfigError: values that make no sense.
     """
-    k, slash, n = config.frames.partition("/")
-    if not (slash and k.isdecimal() and n.isdecimal()):
-        raise ConfigError(f"--frames is {config.frames!r}, expected K/N, for example 2/3")
     return LoginPolicy(
         far=config.far,
         threshold=config.threshold,
         gates=config.gates,
-        frames=(int(k), int(n)),
+        frames=device.k_of_n(config.frames),
         liveness=config.liveness,
         quality=device.quality_gate,
     )
@@ -100,20 +94,7 @@ def _desk(config: ServeConfig, encoder: OnnxEncoder, policy: LoginPolicy, limits
         dim=encoder.dim,
         lockout=policy.lockout if config.lockout else None,
     )
-    return Desk(encoder, detector, books, policy, _passive(config), limits)
-
-
-def _passive(config: ServeConfig) -> PassiveLiveness | None:
-    networks = []
-    for entry in config.passive:
-        scale, colon, file = entry.partition(":")
-        try:
-            networks.append((Path(file), float(scale)))
-        except ValueError:
-            colon = ""
-        if not colon or not file:
-            raise ConfigError(f"--passive is {entry!r}, expected SCALE:FILE.onnx, for example 2.7:V2.onnx")
-    return MiniFas(networks, threads=config.threads) if networks else None
+    return Desk(encoder, detector, books, policy, device.open_passive(config.passive, config.threads), limits)
 
 
 def _encryption(config: ServeConfig) -> Encryption | None:
@@ -139,13 +120,13 @@ def _names(config: ServeConfig, encryption: Encryption | None) -> tuple[str, ...
         )
     if config.insecure_http and encryption is None:
         device.remark(
-            "warning: without https, faces, names and the operator's token can be read on the way; browsers on "
-            "other machines will not give the camera to this page"
+            "warning: without https, faces, names and the operator's token can be read on the way; browsers "
+            "on other machines will not give the camera to this page"
         )
-    if not config.host_name and ipaddress_or_none(config.host) in (None, *_EVERYWHERE):
+    if not config.host_name and _address(config.host) in (None, *_EVERYWHERE):
         raise ConfigError(
-            f"--host {config.host} says on what to listen, not under which name browsers come; give that with "
-            "--host-name, for example --host-name door.example.org"
+            f"--host {config.host} says on what to listen, not under which name browsers come; give that "
+            "with --host-name, for example --host-name door.example.org"
         )
     return (*config.host_name, config.host)
 
@@ -153,8 +134,8 @@ def _names(config: ServeConfig, encryption: Encryption | None) -> tuple[str, ...
 _EVERYWHERE = (ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::"))
 
 
-def ipaddress_or_none(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address; None for a name."""
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for a name."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -162,5 +143,5 @@ def ipaddress_or_none(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
 
 
 def _is_loopback(host: str) -> bool:
-    address = ipaddress_or_none(host)
+    address = _address(host)
     return address is not None and address.is_loopback

@@ -88,8 +88,8 @@ def calibrate_device(
     if against == "gallery" and searched is not None:
         trials = searched
     else:
-        count = images or round(float(np.median([each.images for each in enrolled]))) if enrolled else IMAGES
-        rows, templates, owners = templates_of_strangers(faces, images or count, enrolled, encoder.digest)
+        usual = round(float(np.median([each.images for each in enrolled]))) if enrolled else IMAGES
+        rows, templates, owners = templates_of_strangers(faces, images or usual, enrolled, encoder.digest)
         if against == "both":
             templates, owners = enrolled + templates, np.concatenate([nobody, owners])
         trials = compare(faces.take(rows), templates, owners, sampled=True)

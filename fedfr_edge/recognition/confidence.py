@@ -101,4 +101,4 @@ def _tails(most: int, trials: int, rate: float) -> npt.NDArray[np.float64]:
     i = np.arange(1, most + 1, dtype=np.float64)
     logs = np.concatenate([[0.0], np.cumsum(np.log((trials - i + 1) / i))])
     logs += np.arange(most + 1) * math.log(rate) + (trials - np.arange(most + 1)) * math.log1p(-rate)
-    return np.minimum(np.cumsum(np.exp(logs)), 1.0)
+    return np.asarray(np.minimum(np.cumsum(np.exp(logs)), 1.0))

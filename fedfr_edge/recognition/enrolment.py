@@ -113,7 +113,8 @@ def gather(
         progress("photographs", index + 1, len(photos))
     if not used:
         raise _unusable(photos, skipped)
-    return Looks(tuple(used), *embed_spaces(encoder, np.stack(faces))), tuple(skipped)
+    looks = Looks(tuple(used), *embed_spaces(encoder, np.stack(faces)), encoder.digest)
+    return looks, tuple(skipped)
 
 
 def _unusable(photos: Photos, skipped: Sequence[tuple[str, Reason, str]]) -> FedFRError:

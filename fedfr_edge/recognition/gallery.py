@@ -15,6 +15,8 @@ from fedfr_edge.recognition.template import Template, backbone_score, require_mo
 
 _LONGEST_NAME = 200
 
+_TURNS = frozenset(["LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"])
+
 
 @dataclass(frozen=True)
 class Person:
@@ -201,15 +203,23 @@ class Gallery:
 
 
 def clean_name(name: str) -> str:
-    """A display name without outer spaces, in Unicode's composed form.
+    """A display name without outer spaces, in Unicode's composed form, in any script.
 
     Raises:
-        GalleryError: empty, longer than 200 characters, or with control characters.
+        GalleryError: empty, longer than 200 characters, or with characters that break a line, turn the
+            reading direction around or stand for nothing.
     """
     cleaned = unicodedata.normalize("NFC", name.strip())
-    if not cleaned or len(cleaned) > _LONGEST_NAME or any(unicodedata.category(c) == "Cc" for c in cleaned):
+    if not cleaned or len(cleaned) > _LONGEST_NAME or any(map(_is_unprintable, cleaned)):
         raise GalleryError(
             f"{cleaned[:40]!r} is no usable name, expected 1 to {_LONGEST_NAME} printable characters; "
             "choose another"
         )
     return cleaned
+
+
+def _is_unprintable(character: str) -> bool:
+    # Control characters, halves of characters, ends of lines and paragraphs; and what turns the direction of
+    # the text around it, which could make one name look like another.
+    kinds = ("Cc", "Cs", "Zl", "Zp")
+    return unicodedata.category(character) in kinds or unicodedata.bidirectional(character) in _TURNS

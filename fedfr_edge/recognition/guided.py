@@ -185,7 +185,7 @@ class EnrolSession:
             self._wait(at)
             return self._answer(found, accepted=False, reason=None)
         label = f"look {len(self._taken) + 1} ({self._next.value})"
-        one = Looks((label,), *embed_spaces(self._encoder, found.face[None]))
+        one = Looks((label,), *embed_spaces(self._encoder, found.face[None]), self._encoder.digest)
         reason = self._misfit(one)
         if reason is not None:
             self._wait(at)
@@ -209,19 +209,22 @@ class EnrolSession:
                 "begin again"
             )
         return propose(
-            self._all(),
+            self.looks,
             name=self._name,
             gallery=self._gallery,
             policy=self._policy,
             existing=self._existing,
         )
 
-    def _all(self) -> Looks:
+    @property
+    def looks(self) -> Looks:
+        """The looks taken, at least one, to propose them again against a gallery that has changed."""
         backbones = [look.backbone for look in self._taken if look.backbone is not None]
         return Looks(
             tuple(label for look in self._taken for label in look.labels),
             np.concatenate([look.embeddings for look in self._taken]),
             np.concatenate(backbones) if backbones else None,
+            self._encoder.digest,
         )
 
     def _is_asked(self, face: Face) -> bool:
@@ -258,7 +261,7 @@ class EnrolSession:
         """Whom a look must be like: the looks before, and the person whom they are added to."""
         references = [] if self._enrolled is None else [self._enrolled]
         if self._taken:
-            references.append(make_template(self._all().embeddings, self._encoder.digest))
+            references.append(make_template(self.looks.embeddings, self._encoder.digest))
         return references
 
     def _wait(self, at: float) -> None:

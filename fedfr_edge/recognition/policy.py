@@ -25,10 +25,12 @@ class LoginPolicy:
             :data:`~fedfr_edge.recognition.manifest.DEFAULT_FAR`, or what :func:`operating_threshold` says
             where only the model's own calibration is there.
         threshold: the score needed, instead of a calibrated one.
-        gates: ``"backbone"`` asks the backbone's space too: it must not contradict. Personal models only.
+        gates: ``"backbone"`` asks the backbone's space too: it must not contradict. Personal models only. No
+            gain could be measured, so ``"one"`` is the default: docs/results.md.
         second_threshold: the score needed there, instead of a calibrated one; with ``threshold``.
-        frames: (k, n): of up to n usable frames, k must be recognised as the same person. Not used with
-            liveness, which has frames of its own, see :class:`~fedfr_edge.recognition.session.LoginSession`.
+        frames: (k, n): of up to n usable frames of a session, k must be recognised as the same person. With a
+            camera take 3 of 5, which measured best: docs/results.md. Not used with liveness, which has frames
+            of its own, see :mod:`~fedfr_edge.recognition.session`.
         liveness: ask for moves in random order.
         moves: how many.
         least_live: probability of being live that a passive network must give, where there is one.

@@ -13,7 +13,7 @@ from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.enrol_policy import EnrolPolicy
 from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
 from fedfr_edge.recognition.likeness import find_outliers, find_repeats, least_alike, leave_one_out
-from fedfr_edge.recognition.template import Template, make_template
+from fedfr_edge.recognition.template import Template, make_template, require_model
 from fedfr_edge.types import Embeddings
 
 Existing = Literal["refuse", "add", "replace"]
@@ -32,11 +32,13 @@ class Looks:
         labels: what to call each image in messages.
         embeddings: float32 (n, d), unit rows, in the space in which the model decides.
         backbone: float32 (n, d) in the backbone's space; None for a generic model.
+        model_digest: sha256 of the model file, hexadecimal.
     """
 
     labels: tuple[str, ...]
     embeddings: Embeddings
     backbone: Embeddings | None
+    model_digest: str
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +47,8 @@ class Looks:
         """Some of them, in this order."""
         chosen = list(rows)
         backbone = None if self.backbone is None else self.backbone[chosen]
-        return Looks(tuple(self.labels[row] for row in chosen), self.embeddings[chosen], backbone)
+        labels = tuple(self.labels[row] for row in chosen)
+        return Looks(labels, self.embeddings[chosen], backbone, self.model_digest)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def propose(
     so nobody else's images can come in by being many. If it refuses more than half of them, it refuses all.
 
     Args:
-        looks: the images, n ≥ 1, embedded by the gallery's model.
+        looks: the images, n ≥ 1.
         name: the person's.
         gallery: the people enrolled; not changed.
         policy: how.
@@ -158,7 +161,9 @@ def propose(
         GalleryError: the name is unusable, or taken and ``existing`` is ``"refuse"``; images that have
             nothing in common; images to add that do not show the person enrolled, or a template that
             cannot take them.
+        ModelMismatchError: the gallery belongs to another model.
     """
+    require_model(looks.model_digest, gallery.model_digest)
     name = clean_name(name)
     known = require_free(gallery, name, existing)
     old = gallery.template_of(known) if known is not None and existing == "add" else None
@@ -172,7 +177,7 @@ def propose(
         dropped += left_out
         remarks += doubt
     template = make_template(
-        looks.embeddings, gallery.model_digest, backbone=looks.backbone, combine=policy.combine, old=old
+        looks.embeddings, looks.model_digest, backbone=looks.backbone, combine=policy.combine, old=old
     )
     too_like = _too_like(looks, template, gallery, name, policy.threshold)
     remarks += _remarks(looks, template, policy) + [each.text for each in too_like]

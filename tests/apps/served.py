@@ -15,8 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
+
+from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.keys import KeyFile
+from fedfr_edge.recognition.template import Template
+from fedfr_edge.recognition.vault import Vault
 
 MODEL = Path(__file__).parents[2] / "models" / "synthetic.onnx"
 
@@ -96,6 +102,18 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+
+
+def seed_gallery(folder: Path, *names: str, model: Path = MODEL, seed: int = 0) -> None:
+    """A gallery with people whom no face is like."""
+    encoder = OnnxEncoder(model, threads=1)
+    vectors = np.random.default_rng(seed).normal(size=(len(names), encoder.dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    templates = [Template(row.astype(np.float32), encoder.digest, 1) for row in vectors]
+    path = folder / "g.vault"
+    keys = KeyFile(folder / "g.vault.key")
+    with Vault.open_or_make(path, keys, model_digest=encoder.digest, dim=encoder.dim) as vault:
+        vault.enrol(list(zip(names, templates, strict=True)))
 
 
 @dataclass

@@ -198,7 +198,8 @@ def test_a_folder_gives_its_name_and_a_bad_file_is_skipped(
     out = capsys.readouterr().out
     assert "skipped broken.jpg (unreadable)" in out
     assert "enrolled ana" in out
-    assert "from 2 of 3 photographs" in out
+    assert "left out 1.png (repeated): is 0.png again" in out  # the same with a little more light
+    assert "from 1 of 3 photographs" in out
 
 
 def test_a_name_twice_needs_replace(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +212,37 @@ def test_a_name_twice_needs_replace(device: Device, capsys: pytest.CaptureFixtur
     assert device.enrol("--name", "ana", "--replace", device.people["ben"]) == 0
     assert device.login(device.people["ben"] / "0.png") == 0
     assert device.login(device.people["ana"] / "0.png") == 1
+
+
+def test_photographs_are_added_kept_and_left_out(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    """A little noise gives other photographs of the same face; those of another are left out or refused."""
+    rng = np.random.default_rng(0)
+    for name, count in (("ana", 4), ("ben", 1)):
+        face = cv2.imread(str(device.people[name] / "0.png"))
+        for number in range(count):
+            grain = rng.integers(-75, 76, (14, 14, 3)).repeat(8, 0).repeat(8, 1)
+            changed = np.clip(face.astype(int) + grain, 0, 255).astype(np.uint8)
+            cv2.imwrite(str(device.folder / f"{name}{number}.png"), changed)
+    more = [device.folder / f"ana{number}.png" for number in range(4)]
+    assert device.enrol("--name", "Ana", *more[:3], device.folder / "ben0.png", "--no-drop-outliers") == 0
+    assert "left out" not in capsys.readouterr().out
+    assert device.enrol("--name", "Ana", "--add", "--replace", more[0]) == 1
+    assert "both --add and --replace" in one_line_error(capsys)
+    assert device.enrol("--name", "Eve", "--add", more[0]) == 1
+    assert "nobody called 'Eve'" in one_line_error(capsys)
+    arguments = ["--name", "Ana", "--replace", "--combine", "all"]
+    assert device.enrol(*arguments, *more[:3], device.folder / "ben0.png") == 0
+    out = capsys.readouterr().out
+    assert "left out ben0.png (unlike_the_others)" in out
+    assert "from 3 of 4 photographs; 1 in" in out
+    before = content(device.gallery)
+    assert device.enrol("--name", "Ana", "--add", "--combine", "all", device.folder / "ben0.png") == 1
+    assert "do not look like the 'Ana' who is enrolled" in one_line_error(capsys)
+    assert content(device.gallery) == before
+    assert device.enrol("--name", "Ana", "--add", "--combine", "all", more[3]) == 0
+    assert "from 1 of 1 photographs, added to 3; 1 in" in capsys.readouterr().out
+    assert device.enrol("--name", "Twin", more[0]) == 0
+    assert "remark: hard to tell from 'Ana', who is enrolled: 1 of 1 images" in capsys.readouterr().out
 
 
 def test_a_failed_enrolment_leaves_nothing_behind(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
@@ -343,7 +375,7 @@ def test_a_tampered_gallery_is_an_error(device: Device, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.png"], "cannot read missing.png"),
+        (["missing.png"], "no such file or folder: missing.png"),
         (["{folder}/m.onnx"], "m.onnx"),
         (["{ana}/0.png", "--gallery", "none.vault"], "cannot read gallery none.vault"),
         (["{ana}/0.png", "--gallery", "{folder}/m.onnx"], "no gallery of fedfr-edge"),

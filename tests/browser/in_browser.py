@@ -23,8 +23,6 @@ from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.policy import LoginPolicy
 from fedfr_edge.types import Image
 
-CHROMIUM = "/usr/bin/chromium"
-
 RUNTIME_VARIABLE = "FEDFR_ORT_WEB"
 """Environment variable that names onnxruntime-web for the tests: the package (.tgz) or a folder."""
 
@@ -70,7 +68,11 @@ class Site:
 
 @contextmanager
 def serving(
-    model: Path, *, policy: LoginPolicy | None = None, more: Mapping[str, Path] | None = None
+    model: Path,
+    *,
+    policy: LoginPolicy | None = None,
+    more: Mapping[str, Path] | None = None,
+    port: int = 0,
 ) -> Iterator[Site]:
     """Serve a model to pages that decide.
 
@@ -78,6 +80,7 @@ def serving(
         model: the exported model.
         policy: how careful.
         more: address → further model, for tests that compare networks.
+        port: 0 for a free one.
     """
     encoder = OnnxEncoder(model, provider="cpu", threads=1)
     files: dict[str, Served] = browser_files(encoder, runtime())
@@ -85,7 +88,7 @@ def serving(
     for place, path in (more or {}).items():
         files[place] = browser_files(OnnxEncoder(path, provider="cpu"), runtime())[MODEL]
     app = make_app(desk=None, files=page_files() | files, about=about, limits=UNHURRIED)
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", port)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

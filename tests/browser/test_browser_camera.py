@@ -34,8 +34,14 @@ def server(serve: Callable[..., Served]) -> Served:
     ids=["refused", "none"],
 )
 def test_browser_camera_cannot_be_had(
-    server: Served, launch: Launch, request: pytest.FixtureRequest, flags: list[str], words: str
+    server: Served,
+    launch: Launch,
+    webcam: Webcam,
+    request: pytest.FixtureRequest,
+    flags: list[str],
+    words: str,
 ) -> None:
+    webcam.show([frame(ANA)] * 15)
     with launch(*flags) as browser:
         here = Visit(browser, server.address)
         page = here.open()

@@ -9,13 +9,13 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import acting
 import cv2
 import numpy as np
 import pytest
-from in_browser import CHROMIUM, PICTURES, Site, as_rgba, runtime, serving
+from in_browser import PICTURES, Site, as_rgba, runtime, serving
 
 from fedfr_edge.apps.known_models import known_models, shipped_models
 from fedfr_edge.recognition.encoder import OnnxEncoder
@@ -25,6 +25,9 @@ from fedfr_edge.vision.detect import Detector, open_detector
 from fedfr_edge.vision.image import read_image
 from fedfr_edge.vision.quality import measure_quality
 from fedfr_edge.vision.select import largest_central
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SMALL = "/engine/small.onnx"
 
@@ -94,17 +97,14 @@ def site(small: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def page(site: Site) -> Iterator[Any]:
+def page(site: Site, browser: Browser) -> Iterator[Page]:
     """A page of the server that has nothing of its own, with the engine in it."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True)
-        opened = browser.new_page()
-        opened.goto(site.address + "style.css")
-        opened.evaluate(PICTURES)
-        opened.evaluate(OPEN, [site.about["engine"], None])
-        yield opened
-        browser.close()
+    opened = browser.new_page()
+    opened.goto(site.address + "style.css")
+    opened.evaluate(PICTURES)
+    opened.evaluate(OPEN, [site.about["engine"], None])
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +122,14 @@ def portraits() -> list[Image]:
 @pytest.fixture(scope="module")
 def photographs(dev_data: Path) -> list[Image]:
     """Real photographs of people: small and large, one face and several."""
-    files = sorted((dev_data / "faces" / "celebrity_photos").glob("*/*"))[::20]
-    files += sorted((dev_data / "faces" / "lfw_photos").rglob("*.jpg"))[:200:40]
-    files += sorted((dev_data / "photos" / "insightface").rglob("*.jpg"))[:1]
-    assert len(files) >= 15
+    files = sorted((dev_data / "faces" / "celebrity_photos").glob("*/*"))[::44]
+    files += sorted((dev_data / "faces" / "lfw_photos").rglob("*.jpg"))[:200:80]
+    # Larger than the detector sees: reduced for the first look, one with several faces.
+    files += [
+        dev_data / "photos" / "insightface" / "t1.jpg",
+        dev_data / "photos" / "face_recognition" / "examples" / "two_people.jpg",
+        dev_data / "photos" / "facenet-pytorch" / "test_images" / "shea_whigham" / "1.jpg",
+    ]
     return [read_image(file) for file in files]
 
 
@@ -134,7 +138,7 @@ def crops_of(images: list[Image], detector: Detector) -> np.ndarray:
     return np.stack(found)
 
 
-def embedded(page: Any, crops: np.ndarray) -> np.ndarray:
+def embedded(page: Page, crops: np.ndarray) -> np.ndarray:
     sent = [base64.b64encode(crop.tobytes()).decode() for crop in crops]
     return np.array(page.evaluate(EMBED, sent), dtype=np.float32)
 
@@ -148,7 +152,7 @@ def test_browser_runtime_is_the_one_that_was_tried() -> None:
 
 
 def test_browser_embeds_as_python_does_in_full_precision(
-    page: Any, site: Site, small: Path, portraits: list[Image], detector: Detector
+    page: Page, site: Site, small: Path, portraits: list[Image], detector: Detector
 ) -> None:
     crops = crops_of(portraits, detector)
     file = {"address": SMALL, "sha256": hashlib.sha256(small.read_bytes()).hexdigest()}
@@ -165,7 +169,7 @@ def test_browser_embeds_as_python_does_in_full_precision(
 
 
 def test_browser_embeds_as_python_does_in_eight_bits(
-    page: Any, site: Site, portraits: list[Image], detector: Detector
+    page: Page, site: Site, portraits: list[Image], detector: Detector
 ) -> None:
     assert site.encoder.manifest.precision == "int8"
     crops = crops_of(portraits, detector)
@@ -174,7 +178,7 @@ def test_browser_embeds_as_python_does_in_eight_bits(
     assert cosines.min() >= 0.99
 
 
-def compare_faces(page: Any, detector: Detector, images: list[Image]) -> tuple[int, float, float]:
+def compare_faces(page: Page, detector: Detector, images: list[Image]) -> tuple[int, float, float]:
     """How many faces, and the largest difference of a box's edge and of a landmark, in pixels."""
     faces, boxes, points = 0, 0.0, 0.0
     for image in images:
@@ -184,11 +188,11 @@ def compare_faces(page: Any, detector: Detector, images: list[Image]) -> tuple[i
             faces += 1
             boxes = max(boxes, float(np.abs(theirs.box - ours["box"]).max()))
             points = max(points, float(np.abs(theirs.landmarks - ours["landmarks"]).max()))
-            assert ours["score"] == pytest.approx(theirs.score, abs=0.01)
+            assert ours["score"] == pytest.approx(theirs.score, abs=0.03)
     return faces, boxes, points
 
 
-def test_browser_finds_the_same_faces(page: Any, detector: Detector, portraits: list[Image]) -> None:
+def test_browser_finds_the_same_faces(page: Page, detector: Detector, portraits: list[Image]) -> None:
     two = acting.scene([(0, acting.Pose(at=0.25)), (1, acting.Pose(at=0.75))])
     faces, boxes, points = compare_faces(page, detector, [*portraits, two])
     assert faces == len(portraits) + 2
@@ -196,7 +200,7 @@ def test_browser_finds_the_same_faces(page: Any, detector: Detector, portraits: 
 
 
 def test_browser_finds_the_same_faces_on_photographs(
-    page: Any, detector: Detector, photographs: list[Image]
+    page: Page, detector: Detector, photographs: list[Image]
 ) -> None:
     faces, boxes, points = compare_faces(page, detector, photographs)
     print(
@@ -206,7 +210,7 @@ def test_browser_finds_the_same_faces_on_photographs(
     assert max(boxes, points) <= 1
 
 
-def compare_crops(page: Any, detector: Detector, images: list[Image]) -> tuple[float, int]:
+def compare_crops(page: Page, detector: Detector, images: list[Image]) -> tuple[float, int]:
     """Share of the crops' values within one grey level, and the largest difference."""
     near, largest, count = 0, 0, 0
     for image in images:
@@ -226,7 +230,7 @@ def compare_crops(page: Any, detector: Detector, images: list[Image]) -> tuple[f
     return near / count, largest
 
 
-def test_browser_aligns_and_judges_alike(page: Any, detector: Detector, portraits: list[Image]) -> None:
+def test_browser_aligns_and_judges_alike(page: Page, detector: Detector, portraits: list[Image]) -> None:
     dark = (portraits[0] // 5).astype(np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(portraits[0], (0, 0), 5), dtype=np.uint8)
     cut = np.ascontiguousarray(portraits[0][:, 300:])
@@ -236,7 +240,7 @@ def test_browser_aligns_and_judges_alike(page: Any, detector: Detector, portrait
 
 
 def test_browser_aligns_and_judges_photographs_alike(
-    page: Any, detector: Detector, photographs: list[Image]
+    page: Page, detector: Detector, photographs: list[Image]
 ) -> None:
     share, largest = compare_crops(page, detector, photographs)
     print(f"\n{len(photographs)} crops: {share:.4%} of the values within one grey level, largest {largest}")

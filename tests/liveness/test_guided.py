@@ -296,12 +296,13 @@ def plain_turn(face: Face) -> float:
     return float(upright.real / abs(right - left))
 
 
+@pytest.mark.parametrize(("limit", "refused"), [(0.3, "several_faces"), (0.42, "not_the_same_person")])
 def test_real_photographs_are_taken_and_refused_as_a_plain_loop_says(
-    shown: list[tuple[Image, list[Face]]],
+    shown: list[tuple[Image, list[Face]]], limit: float, refused: str
 ) -> None:
     models = Path(__file__).resolve().parents[2] / "models"
     encoder = OnnxEncoder(models / "synthetic.onnx", threads=1)
-    policy = EnrolPolicy(outlier=0.3)
+    policy = EnrolPolicy(outlier=limit)
     detector = Shown()
     guided = EnrolSession(
         encoder=encoder,
@@ -336,7 +337,7 @@ def test_real_photographs_are_taken_and_refused_as_a_plain_loop_says(
             if does:
                 row = encoder.embed(align(image, faces[0].landmarks)[None])[0].astype(np.float64)
                 mean = np.sum(taken, axis=0) if taken else row
-                if row @ mean / np.linalg.norm(mean) < 0.3:
+                if row @ mean / np.linalg.norm(mean) < limit:
                     expected = "not_the_same_person"
                 elif taken and row @ taken[-1] >= 0.95:
                     expected = "too_like_the_last"
@@ -348,11 +349,12 @@ def test_real_photographs_are_taken_and_refused_as_a_plain_loop_says(
         seen[expected] = seen.get(expected, 0) + 1
         if look.done:
             break
-    assert len(taken) == 3
-    mean = np.sum(taken, axis=0)
-    assert guided.finish().template.vector == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
-    assert seen["several_faces"] >= 1
-    assert seen["not_the_same_person"] >= 1
+    assert seen[refused] >= 1
+    assert len(taken) >= 2
+    assert look.done == (limit == 0.3)
+    if look.done:
+        mean = np.sum(taken, axis=0)
+        assert guided.finish().template.vector == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
 def _again(shown: list[tuple[Image, list[Face]]], times: int) -> Iterator[tuple[Image, list[Face]]]:

@@ -16,6 +16,7 @@ from fedfr_edge.errors import (
     FedFRError,
     GalleryError,
     ImageError,
+    ModelMismatchError,
     NoFaceError,
     SeveralFacesError,
     VisionError,
@@ -66,7 +67,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def looks_of(rows: np.ndarray) -> Looks:
-    return Looks(tuple(f"{number}.jpg" for number in range(len(rows))), rows, None)
+    return Looks(tuple(f"{number}.jpg" for number in range(len(rows))), rows, None, MODEL)
 
 
 def person(seed: int, count: int, dim: int = 64) -> np.ndarray:
@@ -336,6 +337,11 @@ def test_limits_are_cosines(what: str) -> None:
     for value in (1.5, -2.0, float("nan")):
         with pytest.raises(ConfigError, match=what):
             EnrolPolicy(**{what: value})
+
+
+def test_another_models_gallery_is_refused(encoder: OnnxEncoder) -> None:
+    with pytest.raises(ModelMismatchError):
+        enrolled(encoder, Gallery("b" * 64, encoder.dim), "Ana", ANA)
 
 
 def test_gathering_needs_no_gallery(encoder: OnnxEncoder) -> None:

@@ -53,12 +53,14 @@ class App {
 
   // Show what the address's fragment names. An operator's key in it is used once and taken out of it.
   async follow() {
-    const fragment = location.hash.slice(1);
-    if (fragment.startsWith(OPERATOR)) {
+    const given = location.hash.slice(1);
+    if (given.startsWith(OPERATOR)) {
       history.replaceState(null, "", location.pathname + location.search);
-      if (!this.backend.info.operator) await this.unlock(fragment, false);
+      await this.unlock(given, false);
     }
-    this.show(fragment in this.views ? fragment : "login");
+    // Read anew: somebody may have gone on meanwhile.
+    const name = location.hash.slice(1);
+    this.show(name in this.views ? name : "login");
   }
 
   show(name) {

@@ -84,7 +84,7 @@ export class Enrol {
     return this.attempt(async (request, signal) => {
       const { backend } = this.app;
       this.advice.clear();
-      const session = await backend.begin(request);
+      const session = await backend.begin({ ...request, photos: files.length });
       let reply = null;
       try {
         for (const file of files) {
@@ -100,8 +100,9 @@ export class Enrol {
           this.open(look.accepted ? "enrol.photo_taken" : "enrol.photo_refused", { file: file.name }, look.accepted);
           if (!look.accepted) this.line.querySelector(".quiet").append(sentence(look.text));
           this.line = null;
-          if (signal.aborted || reply?.enrol.done) break;
+          if (signal.aborted) return reply;
         }
+        if (reply?.enrol.taken) reply = await session.finish();
       } finally {
         session.close();
       }

@@ -68,23 +68,25 @@ function connect(request) {
     const socket = new WebSocket(address);
     let waiting = null, failed = null;
     const early = []; // replies that nobody asked for: face login pauses, or time is over
+    const ask = (data) => {
+      if (early.length) return early.shift();
+      if (failed) throw failed;
+      return new Promise((give, refuse) => {
+        const timer = setTimeout(() => fail(new BackendError("unreachable")), PATIENCE_MS);
+        waiting = (answer) => {
+          clearTimeout(timer);
+          waiting = null;
+          if (answer instanceof Error) refuse(answer);
+          else give(answer);
+        };
+        socket.send(data);
+      });
+    };
     const session = {
       onlost: null,
-      async look(canvas) {
-        const picture = await asJpeg(canvas);
-        if (early.length) return early.shift();
-        if (failed) throw failed;
-        return new Promise((give, refuse) => {
-          const timer = setTimeout(() => fail(new BackendError("unreachable")), PATIENCE_MS);
-          waiting = (answer) => {
-            clearTimeout(timer);
-            waiting = null;
-            if (answer instanceof Error) refuse(answer);
-            else give(answer);
-          };
-          socket.send(picture);
-        });
-      },
+      look: async (canvas) => ask(await asJpeg(canvas)),
+      // No more photographs will come.
+      finish: async () => ask("finish"),
       close() {
         failed ??= new BackendError("closed");
         socket.close();

@@ -70,8 +70,8 @@ export class Engine {
     const seen = { faces: faces.length, box: null, landmarks: null, quality: [], reason: null, detail: "", crop: null };
     if (faces.length === 0) return { ...seen, reason: "no_face" };
     const face = largestCentral(faces, picture.width, picture.height);
-    seen.box = face.box;
     if (faces.length > 1 && several === "refuse") return { ...seen, reason: "several_faces" };
+    seen.box = face.box;
     seen.landmarks = await this.detector.lookAgain(picture, face.landmarks);
     let transform;
     try {

@@ -63,9 +63,11 @@ class Local {
 
   async begin({ kind, name, claim }) {
     await this.refresh();
-    const lock = this.locked();
-    if (this.foreign !== null) throw new Fault(lock.reason, lock.text);
-    return kind === "enrol" ? new EnrolSitting(this, cleaned(name, this.info)) : new LoginSitting(this, claim);
+    if (this.foreign !== null) throw new Fault("model_mismatch", this.foreign);
+    if (kind !== "enrol") return new LoginSitting(this, claim);
+    const clean = cleaned(name, this.info.limits);
+    refuseTaken(this.known, clean);
+    return new EnrolSitting(this, clean);
   }
 
   async photo({ files, ...request }) {
@@ -202,4 +204,83 @@ class LoginSitting {
     this.login.giveUp();
     this.decided().catch(() => {});
   }
+}
+
+class EnrolSitting {
+  constructor(backend, name) {
+    this.backend = backend;
+    this.name = name;
+    this.onlost = null;
+    this.over = false;
+    this.enrol = new Enrol(backend.settings.enrol);
+  }
+
+  async look(canvas) {
+    const { backend, enrol } = this;
+    const seen = await backend.see(canvas, { several: "refuse", gate: true });
+    const { accepted, code } = enrol.look(seen, canvas.height, performance.now() / 1000);
+    const [next] = backend.coded([enrol.next]);
+    const reply = {
+      taken: enrol.taken.length,
+      needed: backend.settings.enrol.looks,
+      next,
+      look: { accepted, code, text: enrol.done ? "" : backend.coded([code ?? enrol.next])[0].text },
+      done: enrol.done,
+      person: null,
+      report: [],
+    };
+    if (enrol.done && !this.over) Object.assign(reply, await this.finish());
+    return { ...backend.shown(seen), advice: code === null ? [] : backend.coded([code]), enrol: reply };
+  }
+
+  async finish() {
+    const { store, settings, known } = this.backend;
+    this.over = true;
+    const { vector, images, report } = this.enrol.finish(known, settings.point.threshold);
+    const { id, name } = await store.once(async () => {
+      // Another tab may have been faster.
+      refuseTaken(await store.people(), this.name);
+      const person = await store.add(this.name, images, vector);
+      await store.note("enrol", person.id);
+      return person;
+    });
+    await this.backend.refresh();
+    return { person: { id, name }, report };
+  }
+
+  close() {
+    this.over = true;
+  }
+}
+
+/** A name without outer spaces, in Unicode's composed form; see clean_name in Python. */
+function cleaned(name, { name_length }) {
+  const clean = (name ?? "").trim().normalize("NFC");
+  if (!clean || [...clean].length > name_length || /\p{Cc}/u.test(clean)) {
+    throw new Fault("name", `A name has 1 to ${name_length} printable characters; choose another one.`);
+  }
+  return clean;
+}
+
+function refuseTaken(people, name) {
+  if (people.some((person) => person.name === name)) {
+    throw new Fault("name_taken", `${name} is enrolled already; choose another name.`);
+  }
+}
+
+/** A photograph as a canvas, upright. */
+async function opened(file) {
+  let image;
+  try {
+    image = await createImageBitmap(file);
+  } catch {
+    throw new Fault("unreadable", `${file.name} is no picture that this browser can read.`);
+  }
+  const scale = Math.min(1, LONGEST_PHOTO / Math.max(image.width, image.height));
+  const canvas = new OffscreenCanvas(Math.max(1, image.width * scale), Math.max(1, image.height * scale));
+  const paint = canvas.getContext("2d", { willReadFrequently: true });
+  paint.imageSmoothingQuality = "high";
+  paint.drawImage(image, 0, 0, canvas.width, canvas.height);
+  image.close();
+  return canvas;
 }

@@ -95,7 +95,7 @@ export class Store {
   /** Change the failed logins by `change`, one tab at a time. */
   count(change) {
     return this.once(async () => {
-      const bytes = new TextEncoder().encode(JSON.stringify(change(await this.attempts())));
+      const bytes = new TextEncoder().encode(JSON.stringify(await change(await this.attempts())));
       await this.put("kept", await this.seal(bytes, ["attempts"]), "attempts");
     });
   }

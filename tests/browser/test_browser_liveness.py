@@ -1,0 +1,82 @@
+"""With liveness on: a living head does what the page asks for, a picture of one cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from acting import RATE, frame
+from conftest import Webcam
+from living import living_camera
+from pages import Visit
+from playwright.sync_api import expect
+from served import BEN, EVE, Served
+
+from fedfr_edge.types import Image
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Served]) -> Served:
+    made = serve("--liveness")
+    made.enrol("Ben", BEN)
+    return made.start()
+
+
+@pytest.fixture(scope="module")
+def presented() -> ModuleType:
+    """The pictures of attackers that the tests of liveness use."""
+    place = Path(__file__).parents[1] / "liveness" / "presented.py"
+    spec = importlib.util.spec_from_file_location("presented", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["presented"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_browser_a_photograph_of_a_photograph_is_refused(
+    server: Served, webcam: Webcam, visit: Callable[..., Visit], presented: ModuleType
+) -> None:
+    paper = presented.printed(frame(BEN))
+
+    def moved_about() -> Iterator[Image]:
+        """Held still, tilted to both sides, brought nearer and away: once around in 6 s."""
+        for angle in np.linspace(0, 2 * np.pi, 6 * RATE, endpoint=False):
+            tilt, near = 40 * np.sin(angle), 1.4 + 0.12 * np.sin(2 * angle)
+            yield presented.hold(paper, presented.Held(yaw=tilt, nearness=near, aside=20 * np.sin(angle)))
+
+    webcam.show(moved_about())
+    here = visit(server)
+    page = here.open()
+    expect(page.locator("#login-photo")).to_be_hidden()
+    page.click("#login-go")
+    expect(page.locator("#login-steps")).to_contain_text("Move 1 of 4")
+    here.shoot("liveness-picture")
+    expect(page.locator("#verdict.refused")).to_contain_text("living person")
+    page.click("#verdict-details summary")
+    assert "not_live" in page.locator("#verdict-facts").inner_text()
+    here.shoot("liveness-picture-refused")
+
+
+def test_browser_a_living_head_follows_and_is_let_in(server: Served, visit: Callable[..., Visit]) -> None:
+    here = visit(server)
+    here.page.add_init_script(living_camera(BEN))
+    page = here.open()
+    page.click("#login-go")
+    page.wait_for_selector("#hint:not([hidden])")
+    here.shoot("liveness-move")
+    expect(page.locator("#verdict strong")).to_have_text("Welcome, Ben", timeout=60_000)
+    here.shoot("liveness-accepted")
+
+
+def test_browser_a_living_stranger_is_refused(server: Served, visit: Callable[..., Visit]) -> None:
+    here = visit(server)
+    here.page.add_init_script(living_camera(EVE))
+    page = here.open()
+    page.click("#login-go")
+    expect(page.locator("#verdict.refused")).to_contain_text("not recognised", timeout=60_000)
