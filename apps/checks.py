@@ -31,6 +31,9 @@ EXTRAS = {
     "flwr": "federation",
     "insightface": "insightface",
     "matplotlib": "report",
+    "fastapi": "web",
+    "uvicorn": "web",
+    "websockets": "web",
 }
 """Packages that only some commands need, and the extra that installs each."""
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-import numpy as np
-import numpy.typing as npt
 
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
+from fedfr_edge.recognition.capture import quality_gate as quality_gate
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.keys import KeyFile, KeyProvider, Passphrase
 from fedfr_edge.recognition.os_keyring import KeyringKey
-from fedfr_edge.types import Face, Image
+from fedfr_edge.types import Image
 from fedfr_edge.vision.detect import Detector
 from fedfr_edge.vision.runtime import Provider, conflict
 
@@ -75,13 +74,6 @@ def open_eyes(spec: str, aligned: bool, provider: Provider, threads: int | None)
     from fedfr_edge.vision.detect import open_detector
 
     return open_detector(spec, provider=provider, threads=threads)
-
-
-def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:
-    """Why a face is too poor for a template, with what to do; None if it is good enough."""
-    from fedfr_edge.vision.quality import advice, measure_quality
-
-    return advice(measure_quality(photograph, face).reasons()) or None
 
 
 def k_of_n(text: str) -> tuple[int, int]:

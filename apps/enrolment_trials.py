@@ -20,7 +20,7 @@ from fedfr_edge.evaluation.enrolment import TemplateTrials
 from fedfr_edge.recognition.enrol_policy import EnrolPolicy
 from fedfr_edge.recognition.gallery import Gallery
 from fedfr_edge.recognition.proposal import Looks, propose
-from fedfr_edge.types import Embeddings
+from fedfr_edge.types import Embeddings, Labels
 
 TRAINED, NEW = "trained on", "not trained on"
 """The groups of people."""
@@ -188,16 +188,17 @@ def run_trials(
     )
 
 
-def images_of(clients: Mapping[str, Mapping[str, Rows]]) -> tuple[Images, Rows]:
+def images_of(clients: Mapping[str, Rows], labels: Labels) -> tuple[Images, Rows]:
     """The people of all clients in one order, and the store's rows of their images.
 
     Args:
-        clients: client -> identity -> rows.
+        clients: client -> rows of its people's images.
+        labels: the store's.
     """
-    person, rows, client = [], [], []
-    for name, identities in sorted(clients.items()):
-        for _, own in sorted(identities.items()):
-            person.append(np.full(len(own), len(client)))
-            rows.append(own)
-            client.append(name)
-    return Images(np.concatenate(person), tuple(client)), np.concatenate(rows)
+    person, client = [], []
+    for name, rows in sorted(clients.items()):
+        people, place = np.unique(labels[rows], return_inverse=True)
+        person.append(place + len(client))
+        client += [name] * len(people)
+    everything = np.concatenate([rows for _, rows in sorted(clients.items())])
+    return Images(np.concatenate(person), tuple(client)), everything

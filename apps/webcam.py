@@ -100,7 +100,7 @@ class Camera:
         fault, capture = None, None
         try:
             with silenced():
-                capture = cv2.VideoCapture(self.index)
+                capture = open_camera(self.index)
                 opened = capture.isOpened()
             fault = self._follow(capture) if opened else _no_camera(self.index)
         except Exception as error:  # a driver's: it must reach whoever waits
@@ -132,6 +132,11 @@ class Camera:
                 self._newest = (time.monotonic(), picture)
                 self._news.notify_all()
         return None
+
+
+def open_camera(index: int) -> Any:
+    """OpenCV's capture of a webcam; tests put their own in its place."""
+    return cv2.VideoCapture(index)
 
 
 def _no_camera(index: int) -> str:

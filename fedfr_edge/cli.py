@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "personalised": "1:1 TAR@FAR and 1:N TPIR@FPIR of models on a split's clients.",
         "pairs": "Accuracy and TAR@FAR on a list of pairs (LFW format).",
         "gates": "A second gate and several frames at a login: false accepts at equal genuine accept.",
+        "enrolment": "People enrolled whom a personal model was trained on, and whom it was not.",
         "ijbc": "IJB-C: 1:1 TAR@FAR and 1:N TPIR@FPIR of templates, from the official files.",
     },
     "report": "Results on one page: tables, curves, differences, with their intervals.",

@@ -97,10 +97,9 @@ class Ours:
 
     def decide(self, data: bytes) -> int | None:
         """See :class:`Side`."""
+        from fedfr_edge.recognition.capture import quality_gate
         from fedfr_edge.recognition.login import LoginPolicy, login
         from fedfr_edge.vision.image import decode_image
-
-        from ..device import quality_gate
 
         decision = login(
             decode_image(data, "photograph"),
@@ -113,12 +112,11 @@ class Ours:
 
     def stages(self, data: bytes) -> dict[str, float] | None:
         """See :class:`Side`; ``quality`` stands between ``align`` and ``embed``."""
+        from fedfr_edge.recognition.capture import quality_gate
         from fedfr_edge.recognition.template import make_template
         from fedfr_edge.vision.align import align
         from fedfr_edge.vision.image import decode_image
         from fedfr_edge.vision.select import largest_central
-
-        from ..device import quality_gate
 
         clock = Clock()
         image = clock("decode", lambda: decode_image(data, "photograph"))

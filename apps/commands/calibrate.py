@@ -33,8 +33,9 @@ with templates of some of the strangers, made alike, and with both.
 Out: thresholds, each with the false accepts and comparisons that it rests on and the rate's upper bound at
 95 % confidence. The threshold is the lowest whose bound is no higher than the rate. Comparisons of one
 stranger hang together and count as fewer; where they are too few for a rate, the threshold lies above all
-of them, and the table says so. For a personal model also thresholds for two gates. They are kept sealed in
-the gallery, logged, and taken by 'fedfr login' from then on; the settings go to GALLERY/calibrate.toml.
+of them, and the table says so. For a personal model also thresholds for two gates; and for comparison what
+the model's own thresholds come to. They are kept sealed in the gallery, logged, and taken by 'fedfr login'
+from then on; the settings go to GALLERY/calibrate.toml.
 
 Do it again when the model has changed, or when many people were enrolled since."""
 
@@ -113,27 +114,30 @@ def _show(found: Calibration, gallery: Path) -> None:
     from .. import console, device
 
     table = Table(box=SIMPLE_HEAD)
-    for column in ("FAR", "gates", "threshold", "second", "false accepts", "FAR at most", "1:N", "at most"):
-        table.add_column(column, justify="left" if column == "gates" else "right")
-    for record in found.records:
+    for column in ("FAR", "gates", "score", "second", "passed", "FAR at most", "1:N", "at most"):
+        table.add_column(column, justify="left" if column == "gates" else "right", no_wrap=True)
+    rows = [(record.gates, record) for record in found.records]
+    rows += [("as exported", record) for record in found.exported]
+    for gates, record in rows:
         table.add_row(
             far_key(record.far),
-            record.gates,
+            gates,
             f"{record.threshold:.4f}",
             "" if record.second_threshold is None else f"{record.second_threshold:.4f}",
-            f"{record.false_accepts} of {record.comparisons}",
-            f"{record.upper:.2g}" + ("" if record.supported else " (not shown)"),
-            f"{record.search_false_accepts} of {record.searches}" if record.searches else "",
+            f"{record.false_accepts}/{record.comparisons}",
+            f"{record.upper:.2g}" + ("" if record.supported else " ✗"),
+            f"{record.search_false_accepts}/{record.searches}" if record.searches else "",
             "" if record.search_upper is None else f"{record.search_upper:.2g}",
         )
     console.out.print(table)
     device.say(
         f"{found.faces} faces of {found.strangers} strangers ({found.source}) against {found.templates} "
-        f"templates ({found.against}); 'at most' with 95 % confidence, for strangers like these"
+        f"templates ({found.against}); 'at most' with 95 % confidence, for strangers like these; 1:N: their "
+        "faces that were taken for somebody enrolled"
     )
     if not all(record.supported for record in found.records):
         device.say(
-            "not shown: too few strangers for that rate; its threshold lies above all of them. Give more "
+            "✗ not shown: too few strangers for that rate; its threshold lies above all of them. Give more "
             "people, or compare with more templates (--against both)"
         )
     device.say(f"kept in {gallery}; 'fedfr login' goes by it, --far chooses")

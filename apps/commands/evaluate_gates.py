@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
-from fedfr_edge.errors import ConfigError, DataError
+from fedfr_edge.errors import ConfigError
 
 from .. import console
 
 if TYPE_CHECKING:
-    from fedfr_edge.data.split import Split
-    from fedfr_edge.data.store import FaceStore
-    from fedfr_edge.evaluation.gates import Device, Outcome, Probes, Way
+    from fedfr_edge.evaluation.gates import Device, Outcome, Way
     from fedfr_edge.evaluation.tables import Table
-    from fedfr_edge.recognition.encoder import OnnxEncoder
-    from fedfr_edge.types import AlignedFaces, Embeddings, Labels, Scores
 
 SECTION = "evaluate.gates"
 
@@ -81,24 +75,29 @@ def run(config: EvaluateGatesConfig) -> None:
 
     from .. import device
     from ..file_digest import sha256_of
+    from ..gate_devices import Stage, play_device
     from ..result_tables import print_table
 
-    store, strangers = FaceStore.open(config.store), FaceStore.open(config.strangers)
-    split = Split.load(config.split)
-    frames = [_frames(text) for text in config.frames]
     generic = None if config.generic is None else device.open_encoder(config.generic, "cpu", config.threads)
+    stage = Stage(
+        store=FaceStore.open(config.store),
+        split=Split.load(config.split),
+        strangers=FaceStore.open(config.strangers),
+        generic=generic,
+        enrol=config.enrol,
+        second=config.second,
+        frames=[_frames(text) for text in config.frames],
+    )
     devices: list[Device] = []
     ways: list[dict[str, Way]] = []
-    least = max([n for _, n in frames], default=1)
-    for path in config.model:
-        encoder = device.open_encoder(path, "cpu", config.threads)
-        one, own_ways = _device(config, encoder, generic, store, split, strangers, frames, least)
-        devices.append(one)
-        for place, way in enumerate(own_ways):
-            if place == len(ways):
-                ways.append({})
-            ways[place][one.client] = way
-        console.log.print(f"{one.client}: embedded")
+    with console.progress_bars() as progress:
+        for number, path in enumerate(config.model, 1):
+            one, own = play_device(stage, device.open_encoder(path, "cpu", config.threads))
+            devices.append(one)
+            ways = ways or [{} for _ in own]
+            for known, way in zip(ways, own, strict=True):
+                known[one.client] = way
+            progress("devices", number, len(config.model))
     outcomes = compare_ways(
         devices,
         ways,
@@ -110,8 +109,8 @@ def run(config: EvaluateGatesConfig) -> None:
     tables = [_table(share, row) for share, row in zip(config.genuine, outcomes, strict=True)]
     record = {
         "version": fedfr_edge.__version__,
-        "store": store.digest,
-        "strangers": strangers.digest,
+        "store": stage.store.digest,
+        "strangers": stage.strangers.digest,
         "models": [{"path": str(path), "sha256": sha256_of(path)} for path in config.model],
         "generic": None if config.generic is None else sha256_of(config.generic),
         "counts": [_counts(each) for each in devices],
@@ -138,105 +137,11 @@ def _frames(text: str) -> tuple[int, int]:
     return k, n
 
 
-def _device(
-    config: EvaluateGatesConfig,
-    encoder: OnnxEncoder,
-    generic: OnnxEncoder | None,
-    store: FaceStore,
-    split: Split,
-    strangers: FaceStore,
-    frames: list[tuple[int, int]],
-    least: int,
-) -> tuple[Device, list[Way]]:
-    from fedfr_edge.evaluation.gates import Device, Way
-    from fedfr_edge.evaluation.identification import mean_templates
-
-    client = encoder.manifest.client
-    if client is None or client not in split.clients:
-        raise ConfigError(
-            f"{encoder.path} is the model of {client or 'nobody'}, expected that of a client of the split "
-            f"({', '.join(split.clients)}); give exported personal models"
-        )
-
-    def spaces(faces: AlignedFaces) -> dict[str, Embeddings]:
-        backbone, own = encoder.embed_both(np.asarray(faces))
-        found = {"own": own, "backbone": backbone}
-        if generic is not None:
-            found["generic"] = generic.embed(np.asarray(faces))
-        return found
-
-    rows = split.client_rows(store, client, "train")
-    labels = store.labels[rows]
-    people = np.unique(labels)
-    chosen = np.concatenate([rows[labels == label][: config.enrol] for label in people])
-    templates = {
-        space: mean_templates(embedded, store.labels[chosen], renormalise=True)[0]
-        for space, embedded in spaces(store.images[chosen]).items()
-    }
-
-    def probes(faces: AlignedFaces, whose: Labels) -> Probes:
-        return _search(spaces(faces), templates, whose, people)
-
-    test = split.client_rows(store, client, "test")
-    others = np.concatenate(
-        [split.client_rows(store, name, "test") for name in split.clients if name != client]
-    )
-    counts = np.bincount(strangers.labels)
-    outside = np.flatnonzero(counts[strangers.labels] >= least)
-    if not len(outside):
-        raise DataError(
-            f"nobody in {strangers.path} has {least} images; give another store, or fewer --frames"
-        )
-    public = split.public_rows(store)
-    calibration = probes(store.images[public], -1 - store.labels[public])
-    ways = [Way("one gate")]
-    for space in [name for name in ("backbone", "generic") if name in templates]:
-        for rate in config.second:
-            limit = float(np.quantile(calibration.second[space], 1 - rate))
-            ways.append(Way(f"{space} lets {100 * rate:g} % pass", space=space, limit=limit))
-    # Frames with one gate, and with each second one at the first of its rates.
-    gates = [ways[0], *ways[1 :: len(config.second)]]
-    ways += [
-        Way(f"{k} of {n} frames" + ("" if way.space is None else f", {way.name}"), k, n, way.space, way.limit)
-        for k, n in frames
-        for way in gates
-    ]
-    groups = {
-        "strangers": probes(strangers.images[outside], -1 - strangers.labels[outside]),
-        "other clients' people": probes(store.images[others], -1 - store.labels[others]),
-    }
-    return Device(client, probes(store.images[test], store.labels[test]), groups), ways
-
-
-def _search(
-    embedded: dict[str, Embeddings], templates: dict[str, Embeddings], whose: Labels, people: Labels
-) -> Probes:
-    """``whose``: labels of the store; negative for strangers, by their own number."""
-    from fedfr_edge.evaluation.gates import Probes
-
-    scores: dict[str, Scores] = {space: faces @ templates[space].T for space, faces in embedded.items()}
-    own = scores.pop("own")
-    found = np.argmax(own, axis=1)
-    rows = np.arange(len(own))
-    _, person = np.unique(whose, return_inverse=True)
-    mate = np.where(whose >= 0, np.searchsorted(people, whose), -1)
-    return Probes(
-        own[rows, found],
-        found.astype(np.int64),
-        {space: values[rows, found] for space, values in scores.items()},
-        person.astype(np.int64),
-        mate.astype(np.int64),
-    )
-
-
 def _counts(device: Device) -> dict[str, Any]:
     groups = {"genuine": device.genuine, **device.strangers}
     return {
         "client": device.client,
-        **{
-            name: {"people": int(each.person.max()) + 1, "faces": len(each.score)}
-            for name, each in groups.items()
-        },
+        **{name: {"people": each.people, "faces": len(each.score)} for name, each in groups.items()},
     }
 
 

@@ -42,11 +42,18 @@ def run(config: GalleryListConfig) -> None:
         device.say(text)
         return
     for person in people:
-        device.say(f"{person.name}  {person.id}  {person.images} images  {_time(person.enrolled)}")
+        device.say(
+            f"{person.name}  {person.id}  {_counted(person.images, 'image')}  {_time(person.enrolled)}"
+        )
     device.say(
-        f"{len(people)} people in {config.gallery} (id {header.gallery}, made {header.created}, model "
-        f"{header.model[:12]}); {failures} failures in a row, {lines} lines in the log"
+        f"{_counted(len(people), 'person', 'people')} in {config.gallery} (id {header.gallery}, made "
+        f"{header.created}, model {header.model[:12]}); {_counted(failures, 'failure')} in a row, "
+        f"{_counted(lines, 'line')} in the log"
     )
+
+
+def _counted(number: int, one: str, more: str | None = None) -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _time(seconds: int) -> str:

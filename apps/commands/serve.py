@@ -60,7 +60,10 @@ class ServeConfig:
     gates: Literal["one", "backbone"] = option(
         "one", help="backbone: a personal model's backbone must not contradict"
     )
-    frames: str = option("1/1", help="K/N: of up to N usable frames K must be recognised as the same person")
+    second_threshold: float | None = option(
+        None, low=-1, high=1, help="with --threshold: score needed in the backbone's space"
+    )
+    frames: str = option("3/5", help="K/N: of up to N usable frames K must be recognised as the same person")
     liveness: bool = option(False, help="ask for turns and steps in random order, against photographs")
     passive: tuple[str, ...] = option(
         (), help="SCALE:FILE.onnx, a network that tells a live face from a picture of one"

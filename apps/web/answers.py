@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from typing import Any
 
 from fedfr_edge.errors import (
@@ -120,3 +121,14 @@ def from_error(error: FedFRError) -> Refused:
     text = "The server cannot do this just now; who started it finds the reason in its output."
     code = next((code for kind, code in _OURS if isinstance(error, kind)), "failed")
     return Refused(500, code, text)
+
+
+def refusal_of(error: Exception) -> Refused:
+    """Whatever went wrong, as an answer."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, FedFRError):
+        return from_error(error)
+    # Where it happened, but not what it said: a name may stand in that.
+    log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    return Refused(500, "failed", "Something went wrong in the server; nothing was changed.")

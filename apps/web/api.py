@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import secrets
-import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from fedfr_edge.errors import FedFRError
 
-from .answers import Refused, busy, from_error, no_session, not_operator, too_often, usable_name
+from .answers import Refused, busy, no_session, not_operator, refusal_of, too_often, usable_name
 from .camera import Cameras
 from .desk import Desk
 from .guard import PHOTO, Guard, address_of
@@ -27,7 +25,8 @@ from .rates import Rates
 from .sessions import COOKIE, Session, Sessions
 from .static_files import Served
 
-log = logging.getLogger(__name__)
+PART_BYTES = 256 * 1024
+"""Files are sent in parts of this size, the next when the last was taken."""
 
 LOG_ENTRIES = 200
 """Most entries of the log in one answer."""
@@ -63,10 +62,9 @@ def make_app(
 
     # No pages of documentation: they would load scripts from another host.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(FedFRError, _failed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind in (Refused, FedFRError, Exception):
+        app.add_exception_handler(kind, _failed)
     if desk is None:
         info = {"mode": "browser", **dict(about or {})}
 
@@ -84,9 +82,18 @@ def make_app(
         headers = {"ETag": found.tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == found.tag:
             return Response(status_code=304, headers=headers)
-        return Response(found.content, media_type=found.kind, headers=headers)
+        if len(found.content) <= PART_BYTES:
+            return Response(found.content, media_type=found.kind, headers=headers)
+        headers["Content-Length"] = str(len(found.content))
+        return StreamingResponse(_parts(found.content), media_type=found.kind, headers=headers)
 
     return Guard(app, limits=limits, sessions=sessions, names=names, in_browser=desk is None)
+
+
+async def _parts(content: bytes) -> AsyncIterator[bytes]:
+    # Handed over at once, a large file would lie in memory again for each slow reader.
+    for start in range(0, len(content), PART_BYTES):
+        yield content[start : start + PART_BYTES]
 
 
 def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> None:
@@ -215,21 +222,12 @@ def _answer(values: Any) -> Response:
 
 
 def _refusal(refusal: Refused) -> Response:
-    return JSONResponse(
-        refusal.as_json(),
-        status_code=refusal.status,
-        headers={"Cache-Control": "no-store", **refusal.headers},
-    )
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return _refusal(error)
+    headers = {"Cache-Control": "no-store", **refusal.headers}
+    return JSONResponse(refusal.as_json(), status_code=refusal.status, headers=headers)
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, FedFRError)
-    return _refusal(from_error(error))
+    return _refusal(refusal_of(error))
 
 
 async def _http(_: Request, error: Exception) -> Response:
@@ -238,9 +236,3 @@ async def _http(_: Request, error: Exception) -> Response:
     code = {404: "not_found", 405: "not_allowed"}
     words = text.get(error.status_code, "That request cannot be understood.")
     return _refusal(Refused(error.status_code, code.get(error.status_code, "bad_request"), words))
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    # Where it happened, but not what it said: a name may stand in that.
-    log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-    return _refusal(Refused(500, "failed", "Something went wrong in the server; nothing was changed."))

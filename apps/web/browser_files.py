@@ -22,6 +22,7 @@ from fedfr_edge.recognition.manifest import EMBEDDING, INPUT_NAME
 from fedfr_edge.recognition.policy import LoginPolicy, operating_point
 from fedfr_edge.types import FACE_SIZE
 from fedfr_edge.vision import align, centerface, quality
+from fedfr_edge.vision.working import WorkingSize
 
 from ..known_models import default_folder, known_models
 from .limits import Limits
@@ -40,6 +41,10 @@ RUNTIME_FILES = (ENTRY, "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wa
 
 MODEL, DETECTOR, RUNTIME_FOLDER = "/engine/model.onnx", "/engine/detector.onnx", "/engine/ort/"
 """Addresses on the server."""
+
+LIVE = WorkingSize(least=320, most=320)
+"""At which size a frame of the camera is first looked at. WebAssembly computes several times slower than the
+library; a face that is lost at this size is too small for a login, and the second look is the library's."""
 
 _LARGEST = 64 * 1024 * 1024
 
@@ -135,6 +140,7 @@ def _engine(files: Mapping[str, Served]) -> dict[str, Any]:
         "model": {"faces": INPUT_NAME, "embedding": EMBEDDING},
         "detector": {
             "working": {"least": centerface.WORKING.least, "most": centerface.WORKING.most},
+            "live_working": {"least": LIVE.least, "most": LIVE.most},
             "second_look": asdict(centerface.SECOND_LOOK),
             "score": centerface.LEAST_SCORE,
             "stride": centerface.STRIDE,

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from fedfr_edge.errors import FedFRError, ImageError
+from fedfr_edge.errors import ImageError
 
 from .answers import (
     Refused,
@@ -19,6 +19,7 @@ from .answers import (
     from_error,
     no_session,
     not_operator,
+    refusal_of,
     too_large,
     too_often,
     too_slow,
@@ -31,8 +32,11 @@ from .login_sitting import LoginSitting
 from .rates import Rates
 from .sessions import Session
 
-BAD, FORBIDDEN, SLOW, LARGE, BUSY = 4400, 4403, 4408, 4413, 4429
+BAD, FORBIDDEN, SLOW, LARGE, BUSY, FAILED = 4400, 4403, 4408, 4413, 4429, 1011
 """Codes with which a websocket is closed, after a message that says why; 1000: all was said."""
+
+SPARE = 3
+"""Websockets for each camera: some have nothing said yet, or are about to close."""
 
 PARTING_SECONDS = 5.0
 """Time for the other end to close a websocket when all is said."""
@@ -59,41 +63,52 @@ class Cameras:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._open = Counter[str]()
+        # By address: websockets, and those of them on which somebody sits.
+        self._here, self._open = Counter[str](), Counter[str]()
         limits = desk.limits
         self.attempts = Rates(limits.attempts / 60, limits.attempts, limits.clients)
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one, to its end."""
-        await socket.accept()
-        session: Session | None = socket.scope["state"]["session"]
+        address, limits = address_of(socket.scope), self._desk.limits
+        if self._here.total() >= SPARE * limits.cameras or self._here[address] >= SPARE * limits.cameras_each:
+            await socket.close()  # before it is accepted: no websocket is opened
+            return
+        self._here[address] += 1
         try:
-            # Heard out before it is refused: who is still talking may not hear the answer.
-            first = await self._next(socket, self._desk.limits.frame_seconds)
-            if session is None:
-                raise no_session()
-            limits = self._desk.limits
-            address = address_of(socket.scope)
-            if self._open.total() >= limits.cameras or self._open[address] >= limits.cameras_each:
-                raise busy()
-            self._open[address] += 1
-            session.cameras += 1
-            try:
-                await self._sit(socket, session, first)
-                await self._part(socket)
-            finally:
-                self._open -= Counter([address])
-                session.cameras -= 1
+            await socket.accept()
+            await self._talk(socket, address)
             await self._close(socket, 1000)
         except WebSocketDisconnect:
             return
-        except Refused as refusal:
+        except Exception as error:
+            await self._refuse(socket, refusal_of(error))
+        finally:
+            self._here -= Counter([address])
+
+    async def _talk(self, socket: WebSocket, address: str) -> None:
+        limits = self._desk.limits
+        session: Session | None = socket.scope["state"]["session"]
+        # Heard out before it is refused: who is still talking may not hear the answer.
+        first = await self._next(socket, limits.frame_seconds)
+        if session is None:
+            raise no_session()
+        if self._open.total() >= limits.cameras or self._open[address] >= limits.cameras_each:
+            raise busy()
+        self._open[address] += 1
+        session.cameras += 1
+        try:
+            await self._sit(socket, session, first)
+            await self._part(socket)
+        finally:
+            self._open -= Counter([address])
+            session.cameras -= 1
+
+    async def _refuse(self, socket: WebSocket, refusal: Refused) -> None:
+        code = _CLOSING.get(refusal.code, BAD if refusal.status < 500 else FAILED)
+        with contextlib.suppress(WebSocketDisconnect):
             await self._say(socket, refusal.as_json())
-            await self._close(socket, _CLOSING.get(refusal.code, BAD), refusal.code)
-        except FedFRError as error:
-            refusal = from_error(error)
-            await self._say(socket, refusal.as_json())
-            await self._close(socket, BAD if refusal.status < 500 else 1011, refusal.code)
+            await self._close(socket, code, refusal.code)
 
     async def _sit(self, socket: WebSocket, session: Session, first: dict[str, Any]) -> None:
         limits = self._desk.limits
@@ -108,7 +123,7 @@ class Cameras:
             wait = self.attempts.wait(address_of(socket.scope))
             if wait:
                 raise too_often(wait)
-            sitting = LoginSitting(self._desk, session, asked["claim"], pixels=limits.frame_pixels)
+            sitting = LoginSitting(self._desk, session, asked["claim"])
             end = time.monotonic() + limits.login_seconds
         try:
             said = await sitting.begin()

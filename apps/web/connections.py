@@ -1,4 +1,4 @@
-"""A connection that says nothing, or says it drop by drop, does not stay; nor do too many of one address."""
+"""A connection that says or takes nothing, or drop by drop, does not stay; nor do too many of one address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .limits import Limits
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with a time limit for a request's head.
+    """uvicorn's, with a time limit for a request's head, and for an answer to be taken.
 
     Attributes:
         limits: of the server.
@@ -31,6 +31,7 @@ class Connection(H11Protocol):
         return type("Connection", (cls,), values)
 
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _address = ""
     _counted = False
     _upgraded = False
@@ -67,7 +68,23 @@ class Connection(H11Protocol):
         """It is over."""
         self._stop()
         self._uncount()
+        self._unstall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The other end takes nothing just now."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.limits.body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._unstall()
+        super().resume_writing()
+
+    def _unstall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)

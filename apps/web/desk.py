@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.gallery import Gallery
-from fedfr_edge.recognition.lockout import Block
 from fedfr_edge.recognition.policy import LoginPolicy, OperatingPoint, operating_point
 from fedfr_edge.types import Image
 from fedfr_edge.vision.detect import Detector
@@ -67,24 +65,6 @@ class Desk:
             "limits": {"photo_bytes": self.limits.photo_bytes, "name_length": self.limits.name_length},
             "locked": locked(self.books.block()),
         }
-
-    def refusal(self, block: Block) -> Decision:
-        """The answer to a login that does not begin. Asks the books."""
-        point = self.point(self.books.gallery())
-        return Decision(
-            accepted=False,
-            reason=block.reason,
-            person=None,
-            score=None,
-            threshold=point.threshold,
-            faces_seen=0,
-            detail=block.detail,
-            far=point.far,
-            far_supported=point.supported,
-            rests_on=point.rests_on,
-            model=self.encoder.digest,
-            provider=self.encoder.provider,
-        )
 
 
 def read_picture(data: bytes, most_pixels: int, name: str) -> Image:

@@ -67,12 +67,11 @@ class EnrolSitting:
             ImageError, Refused: it is no image, or too large; the enrolment goes on.
             GalleryError, WriteError: nobody was enrolled.
         """
-        desk, looks = self._desk, self._looks
+        desk, looks, at = self._desk, self._looks, time.monotonic()
         assert looks is not None
 
         def work() -> EnrolLook:
-            picture = read_picture(data, desk.limits.frame_pixels, "the picture")
-            return looks.look(picture, time.monotonic())
+            return looks.look(read_picture(data, desk.limits.frame_pixels, "the picture"), at)
 
         self._last = await desk.workshop.look(work)
         return await self.finish() if self._last.done else enrol_reply(self._last)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
-from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.decision import Decision
+from fedfr_edge.recognition.lockout import FAILURES
 from fedfr_edge.recognition.nobody import gallery_of_nobody
-from fedfr_edge.recognition.session import LoginSession, Look
+from fedfr_edge.recognition.session import LoginSession, Look, locked_out
 
 from .desk import Desk, read_picture
 from .replies import Reply, login_reply, verdict
@@ -15,7 +16,7 @@ from .sessions import Session
 
 
 class LoginSitting:
-    """A login from a camera.
+    """A login from a camera, or from one photograph.
 
     However it ends, a face that was compared in vain counts among the failed attempts: who goes away
     before the decision gains nothing by it.
@@ -24,20 +25,21 @@ class LoginSitting:
         over: there is a decision.
     """
 
-    def __init__(self, desk: Desk, session: Session, claim: str | None, *, pixels: int) -> None:
+    def __init__(self, desk: Desk, session: Session, claim: str | None, *, photo: bool = False) -> None:
         """Prepare.
 
         Args:
             desk: what to work with.
             session: whose it is.
             claim: who they say they are; None: anybody.
-            pixels: most pixels of a frame.
+            photo: one photograph, which decides; larger than a frame may be.
         """
         self.over = False
         self._desk = desk
         self._session = session
         self._claim = claim
-        self._pixels = pixels
+        self._policy = replace(desk.policy, frames=(1, 1)) if photo else desk.policy
+        self._pixels = desk.limits.photo_pixels if photo else desk.limits.frame_pixels
         self._looks: LoginSession | None = None
 
     async def begin(self) -> Reply | None:
@@ -49,7 +51,8 @@ class LoginSitting:
         block = await desk.workshop.book(desk.books.block)
         if block is not None:
             self.over = True
-            decision = await desk.workshop.book(lambda: desk.refusal(block))
+            gallery = await desk.workshop.book(desk.books.gallery)
+            decision = locked_out(block, desk.encoder, gallery, self._policy, self._claim)
             return login_reply(verdict=verdict(decision, wait=block.wait, operator=self._session.operator))
         gallery = await desk.workshop.book(desk.books.gallery)
         if self._claim is not None and gallery.find(self._claim) is None:
@@ -58,7 +61,7 @@ class LoginSitting:
             encoder=desk.encoder,
             gallery=gallery,
             detector=desk.detector,
-            policy=desk.policy,
+            policy=self._policy,
             claim=self._claim,
             passive=desk.passive,
         )
@@ -71,11 +74,11 @@ class LoginSitting:
             ImageError, Refused: it is no image, or too large; the login goes on.
             GalleryError, WriteError: the decision could not be logged, so there is none.
         """
-        looks = self._looks
+        looks, at = self._looks, time.monotonic()
         assert looks is not None
 
         def work() -> Look:
-            return looks.look(read_picture(data, self._pixels, "the picture"), time.monotonic())
+            return looks.look(read_picture(data, self._pixels, "the picture"), at)
 
         look = await self._desk.workshop.look(work)
         reply = login_reply(look)
@@ -94,7 +97,7 @@ class LoginSitting:
         if self.over or self._looks is None:
             return
         decision = await self._desk.workshop.look(self._looks.give_up)
-        if decision.score is not None or decision.reason is Reason.NOT_LIVE:
+        if decision.reason in FAILURES:
             await self._end(decision)
 
     async def _end(self, decision: Decision) -> Reply:
@@ -102,7 +105,7 @@ class LoginSitting:
         desk = self._desk
         decision = await desk.workshop.book(lambda: desk.books.decide(decision))
         block = None
-        if decision.reason in (Reason.LOCKED, Reason.OTHER_FACTOR, Reason.NOT_RECOGNISED):
+        if not decision.accepted:
             block = await desk.workshop.book(desk.books.block)
         wait = None if block is None else block.wait
         return verdict(decision, wait=wait, operator=self._session.operator)

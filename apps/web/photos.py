@@ -14,12 +14,14 @@ async def login_photo(desk: Desk, session: Session, data: bytes, claim: str | No
     """A login from one photograph.
 
     Raises:
-        Refused: a login asks for more than one look; the picture is too large.
+        Refused: a login asks for a living person; the picture is too large.
         ImageError: it is none.
     """
-    if desk.policy.liveness or desk.policy.frames[1] > 1:
-        raise Refused(409, "camera_needed", "One photograph is not enough here; log in with the camera.")
-    sitting = LoginSitting(desk, session, claim, pixels=desk.limits.photo_pixels)
+    if desk.policy.liveness:
+        raise Refused(
+            409, "camera_needed", "A photograph cannot show that somebody is alive; log in with the camera."
+        )
+    sitting = LoginSitting(desk, session, claim, photo=True)
     first = await sitting.begin()
     if first is not None:
         return first

@@ -77,7 +77,7 @@ def run(
         loop="asyncio",
         http=Connection.of(limits, proxy),
         ws="websockets-sansio",
-        ws_max_size=limits.photo_bytes,
+        ws_max_size=4 * limits.frame_bytes,
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,

@@ -73,6 +73,7 @@ def login_policy(config: ServeConfig) -> LoginPolicy:
         far=config.far,
         threshold=config.threshold,
         gates=config.gates,
+        second_threshold=config.second_threshold,
         frames=device.k_of_n(config.frames),
         liveness=config.liveness,
         quality=device.quality_gate,

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from fedfr_edge.evaluation.bootstrap import (
     People,
-    Weights,
     WeightedTrials,
+    Weights,
     accepted_by_person,
     allowed_weight,
     interval_of,
@@ -49,7 +49,7 @@ class TemplateTrials:
         planted: bool (n,): another image of this stranger is in the template by mistake.
         enrolled: float64 (R, K), how often each person enrolled is drawn.
         strangers: float64 (R, S), how often each stranger; the same person may stand on both sides.
-        threshold: of the model, for logins.
+        threshold: of the model, for logins; NaN where it has none, and no rates at it.
     """
 
     mated: Scores
@@ -71,7 +71,7 @@ class MeanShare:
         value: the mean of the models' shares; NaN without trials.
         trials: in all.
         accepted: of these, at the models' thresholds.
-        least_false_accepts: behind the threshold of the model that has the fewest; None for a given threshold.
+        least_false_accepts: behind the threshold of the model with the fewest; None for a given threshold.
         carried: every model's trials allow a false accept at the rate asked for.
         interval: 95 %, of ``value``.
     """
@@ -182,14 +182,19 @@ def _measure(trials: TemplateTrials, fars: Sequence[float]) -> _Measured:
         accepted = int(np.count_nonzero(trials.mated >= np.float64(rate.threshold)))
         carried = allowed_false_accepts(rate.non_mated, far) >= 1
         tar_at.append(_Share(accepted, size, drawn[:, place], rate.false_accepts, carried))
+    known = not math.isnan(trials.threshold)
     passed = trials.mated >= np.float64(trials.threshold)
     by_person = np.bincount(trials.mated_person, weights=passed, minlength=people)
-    tar = _Share(int(passed.sum()), size, _divide(trials.enrolled @ by_person, trials.enrolled @ own))
+    tar = _Share(
+        int(passed.sum()), size if known else 0, _divide(trials.enrolled @ by_person, trials.enrolled @ own)
+    )
     return _Measured(tar_at, tar, _strangers_share(trials, None), _strangers_share(trials, trials.planted))
 
 
 def _strangers_share(trials: TemplateTrials, only: npt.NDArray[np.bool_] | None) -> _Share:
-    chosen = np.ones(len(trials.non_mated), dtype=bool) if only is None else only
+    chosen = np.full(len(trials.non_mated), not math.isnan(trials.threshold))
+    if only is not None:
+        chosen &= only
     passed = chosen & (trials.non_mated >= np.float64(trials.threshold))
     shares = _divide(_weigh(trials, passed), _weigh(trials, chosen))
     return _Share(int(passed.sum()), int(chosen.sum()), shares)

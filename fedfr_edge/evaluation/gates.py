@@ -54,6 +54,9 @@ class Probes:
         second: by space: float32 (m,), the score with that person there.
         person: int64 (m,), whose face it is, from 0 within its group.
         mate: int64 (m,), number within the client of the person that the face shows; -1 for a stranger.
+        drawn: (name of the draw, people) of those that the group's people, in order, are drawn among for
+            intervals: the same name on several devices, or for genuine probes and strangers, means the same
+            people.
     """
 
     score: Scores
@@ -61,6 +64,12 @@ class Probes:
     second: Mapping[str, Scores]
     person: npt.NDArray[np.int64]
     mate: npt.NDArray[np.int64]
+    drawn: tuple[tuple[str, int], ...]
+
+    @property
+    def people(self) -> int:
+        """How many they are."""
+        return sum(count for _, count in self.drawn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +80,10 @@ class Logins:
         score: float32 (s,), the lowest first threshold that would refuse each; -inf for one that is refused
             at any, or would be accepted as a wrong person.
         person: int64 (s,), whose each is.
-        people: how many people there are.
     """
 
     score: Scores
     person: npt.NDArray[np.int64]
-    people: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +149,7 @@ def decide(probes: Probes, frames: npt.NDArray[np.int64], way: Way) -> Logins:
         kth = np.sort(np.where(found == who, score[frames], -np.inf), axis=1)[:, -way.k]
         mate = probes.mate[frames[:, 0]]
         best = np.maximum(best, np.where((mate == who) | (mate < 0), kth, -np.inf)).astype(np.float32)
-    return Logins(best, whose, int(probes.person.max()) + 1)
+    return Logins(best, whose)
 
 
 def threshold_for(logins: Logins, share: float, weights: Weights) -> Rates:
@@ -223,16 +230,15 @@ def _measure(
     for device in devices:
         own = way[device.client]
         logins = _logins(device.genuine, own, draws, seed)
-        weights = _with_all(resampling, f"genuine {device.client}", logins.people)
+        weights = _with_all(resampling, device.genuine)
         thresholds = threshold_for(logins, share, weights)
         sums["genuine"].append(accepted_share(logins, thresholds, weights))
-        people["genuine"] += logins.people
+        people["genuine"] += device.genuine.people
         for group, probes in device.strangers.items():
             outside = _logins(probes, own, draws, seed)
-            # The same strangers come to every device; the other clients' people are others for each.
-            weights = _with_all(resampling, group, outside.people)
+            weights = _with_all(resampling, probes)
             sums.setdefault(group, []).append(accepted_share(outside, thresholds, weights))
-            people[group] = outside.people
+            people[group] = probes.people
     return {group: (np.mean(rates, axis=0), people[group]) for group, rates in sums.items()}
 
 
@@ -259,6 +265,7 @@ def _logins(probes: Probes, way: Way, draws: int, seed: int) -> Logins:
     return decide(probes, films(probes.person, way.n, draws, np.random.default_rng(seed)), way)
 
 
-def _with_all(resampling: Resampling, group: str, people: int) -> Weights:
+def _with_all(resampling: Resampling, probes: Probes) -> Weights:
     """Everybody once, and then the draws."""
-    return np.concatenate([np.ones((1, people)), resampling.weights(group, people)])
+    drawn = [resampling.weights(name, count) for name, count in probes.drawn]
+    return np.concatenate([np.ones((1, probes.people)), np.concatenate(drawn, axis=1)])

@@ -99,6 +99,7 @@ def calibrate_device(
         records += [
             _searched(lowest_threshold(trials, far, limit), searched) for far in sorted(fars, reverse=True)
         ]
+    exported = [encoder.manifest.threshold_at(far) for far in sorted(fars, reverse=True)]
     return Calibration(
         model=encoder.digest,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,6 +111,11 @@ def calibrate_device(
         templates=trials.scores.shape[1],
         enrolled=len(gallery),
         records=tuple(records),
+        exported=tuple(
+            _searched(at_threshold(trials, own.far, own.threshold), searched)
+            for own in exported
+            if own is not None
+        ),
     )
 
 
@@ -126,14 +132,36 @@ def lowest_threshold(trials: Trials, far: float, second: float | None = None) ->
     """
     scores = _passing(trials, second)
     total = int(trials.counted.sum())
+    # How strangers cluster is seen at the rate itself, or among the highest scores where those are few.
     rank = min(max(allowed_false_accepts(far, total), _FEW), total - 1)
     falling = np.sort(np.partition(scores[trials.counted], total - 1 - rank)[total - 1 - rank :])[::-1]
-    # How strangers cluster is seen at the rate itself, or among the highest scores where those are few.
     effective = _effective(trials, scores > falling[rank])
     # As many of all trials as the count that is allowed of independent ones.
     place = min(math.floor(max(most_allowed(effective, far), 0) * total / effective), rank)
-    threshold = max(_just_above(falling[place]), -1.0)
+    return at_threshold(trials, far, max(_just_above(falling[place]), -1.0), second, effective)
+
+
+def at_threshold(
+    trials: Trials, far: float, threshold: float, second: float | None = None, effective: int | None = None
+) -> Calibrated:
+    """What a threshold comes to.
+
+    Args:
+        trials: the scores.
+        far: the rate that it stands for.
+        threshold: the score needed.
+        second: the score needed in the backbone's space.
+        effective: as how many independent trials they count; default: as those that pass it cluster, or
+            the highest scores where those are few.
+    """
+    scores = _passing(trials, second)
+    total = int(trials.counted.sum())
     accepted = int(np.count_nonzero(scores[trials.counted] >= threshold))
+    if effective is None:
+        edge = np.sort(scores[trials.counted])[::-1][min(_FEW, total - 1)]
+        effective = _effective(
+            trials, scores > min(edge, np.nextafter(np.float32(threshold), np.float32(-2)))
+        )
     return Calibrated(
         gates="one" if second is None else "backbone",
         far=far,

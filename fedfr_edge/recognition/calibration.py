@@ -65,6 +65,7 @@ class Calibration:
         templates: how many templates.
         enrolled: how many people were enrolled then.
         records: the thresholds.
+        exported: what the model's own thresholds, from when it was exported, come to here; for comparison.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Calibration:
     templates: int
     enrolled: int
     records: tuple[Calibrated, ...]
+    exported: tuple[Calibrated, ...] = ()
 
     def record_at(self, far: float, gates: str) -> Calibrated | None:
         """The record of exactly this rate and these gates, or None."""
@@ -114,5 +116,7 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """Of :meth:`to_dict`. It comes out of a seal, so only another version's could be wrong."""
-        records = tuple(Calibrated(**record) for record in values["records"])
-        return cls(**{**values, "records": records})
+        records, exported = (
+            tuple(Calibrated(**record) for record in values[name]) for name in ("records", "exported")
+        )
+        return cls(**{**values, "records": records, "exported": exported})

@@ -15,7 +15,7 @@ from fedfr_edge.types import FACE_SIZE, Face, Image
 from fedfr_edge.vision.align import align
 from fedfr_edge.vision.detect import Detector
 from fedfr_edge.vision.quality import Reason as QualityReason
-from fedfr_edge.vision.quality import measure_quality
+from fedfr_edge.vision.quality import advice, measure_quality
 from fedfr_edge.vision.select import largest_central
 
 Gate = Callable[[Image, Face, npt.NDArray[np.uint8]], str | None]
@@ -60,6 +60,11 @@ class Capture:
     detail: str = ""
     quality: tuple[QualityReason, ...] = ()
     chosen: Face | None = None
+
+
+def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:
+    """A :data:`Gate`: why a face is too poor, with what to do; None if it is good enough."""
+    return advice(measure_quality(photograph, face).reasons()) or None
 
 
 def capture(

@@ -126,8 +126,7 @@ class Gallery:
         person = self.find(who)
         if person is None:
             raise GalleryError(
-                f"nobody called {who!r} is enrolled, so nobody was removed; "
-                f"{len(self)} people are in the gallery"
+                f"nobody called {who!r} is enrolled, so nobody was removed; 'fedfr gallery list' shows who is"
             )
         del self._people[person.id], self._ids[person.name]
         self._search = None

@@ -70,11 +70,12 @@ def names(model: bytes) -> tuple[list[str], list[str]]:
     Raises:
         WireError: no ONNX file.
     """
-    weights = {tensor.name for tensor in tensors(model)}
-    found: dict[int, list[str]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
+    name_of = {_GRAPH_INITIALIZER: _TENSOR_NAME, _GRAPH_INPUT: _VALUE_NAME, _GRAPH_OUTPUT: _VALUE_NAME}
+    found: dict[int, list[str]] = {number: [] for number in name_of}
     for number, part in _graph_parts(model):
         if number in found:
-            found[number].append(_value_name(part))
+            found[number].append(_name(part, name_of[number]))
+    weights = set(found[_GRAPH_INITIALIZER])
     return [name for name in found[_GRAPH_INPUT] if name not in weights], found[_GRAPH_OUTPUT]
 
 
@@ -128,9 +129,9 @@ def _tensor(message: memoryview) -> Tensor:
     return Tensor(name, data_type, tuple(dims), raw, message)
 
 
-def _value_name(message: memoryview) -> str:
+def _name(message: memoryview, field: int) -> str:
     for number, value, _ in _fields(message):
-        if number == _VALUE_NAME and isinstance(value, memoryview):
+        if number == field and isinstance(value, memoryview):
             return _text(value)
     return ""
 

@@ -171,7 +171,8 @@ def turn_of(landmarks: Landmarks) -> float:
 
 def _light(eye: npt.NDArray[np.float64], cheek: npt.NDArray[np.float64]) -> float:
     # One grey level more, so that black on black is 1: a dark picture is another reason's matter.
-    return float((np.percentile(eye, 70) + 1) / (np.median(cheek) + 1))
+    # Not np.median, whose first call imports numpy.ma: as long as finding a face in a small picture.
+    return float((np.percentile(eye, 70) + 1) / (np.percentile(cheek, 50) + 1))
 
 
 def _outside(image: Image, transform: npt.NDArray[np.float64]) -> float:

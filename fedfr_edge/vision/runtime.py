@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -31,14 +29,14 @@ PROVIDER_HELP = "auto, cpu, cuda (warns if not in effect) or cuda! (refuses then
 """For the commands' ``--provider``."""
 
 SPIN_MICROSECONDS = "200"
-"""For how long a session's thread waits awake for more work. It bridges the gaps between two operators, where
-sleeping costs a second thread most of its use; onnxruntime's own choice keeps a core busy long after a run."""
-
-LOG = logging.getLogger(__name__)
+"""For how long a session's thread waits awake for more work. It bridges the gaps between two operators,
+where sleeping costs a second thread most of its use; onnxruntime by itself keeps a core busy long after."""
 
 
 def installed_distributions() -> dict[str, str]:
     """Installed onnxruntime distributions and their versions."""
+    import importlib.metadata  # slow to import, and rarely asked
+
     found = {}
     for name in DISTRIBUTIONS:
         try:
@@ -127,7 +125,9 @@ def open_session(model: bytes, *, provider: Provider = "auto", threads: int | No
     if provider != "auto" and CUDA not in session.get_providers():
         if provider == "cuda!":
             raise MissingPartError(_without_cuda(reason))
-        LOG.warning("warning: %s", _without_cuda(reason))
+        import logging  # slow to import, and rarely needed
+
+        logging.getLogger(__name__).warning("warning: %s", _without_cuda(reason))
     return session
 
 

@@ -67,7 +67,7 @@ class Steady:
 
 def make_desk(folder: Path, *, policy: LoginPolicy | None = None, limits: Limits | None = None) -> Desk:
     """A desk over a new gallery in ``folder``."""
-    policy = policy or LoginPolicy()
+    policy = policy or LoginPolicy(frames=(1, 1))
     encoder = OnnxEncoder(tiny_model["write"](folder / "m.onnx"), threads=1)
     books = Books(
         folder / "g.vault",

@@ -240,6 +240,7 @@ def test_each_answer_has_its_exit_status(door: Door) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (pam.REFUSED, "refused\n", "")
     done = run(door, environment, *film)
     assert (done.returncode, done.stdout, done.stderr) == (pam.PAUSED, "paused\n", "")
+    door.unlock()
     for change, more, message in (
         ({"PAM_USER": ""}, film, "no PAM_USER is set"),
         ({"PAM_TYPE": "session"}, film, "called for 'session', expected 'auth'"),

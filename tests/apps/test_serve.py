@@ -134,14 +134,20 @@ def test_visitors_may_only_log_in(page: Any) -> None:
 @pytest.mark.parametrize("csrf", ["", "wrong", "ü", "x" * 10_000])
 def test_forged_requests(operator: Any, csrf: str) -> None:
     headers = {"X-CSRF": csrf.encode()}
-    for method, path in (("DELETE", "/api/people/1"), ("POST", "/api/photo?kind=login"), ("POST", "/api/operator")):
+    for method, path in (
+        ("DELETE", "/api/people/1"),
+        ("POST", "/api/photo?kind=login"),
+        ("POST", "/api/operator"),
+    ):
         assert operator.refused(method, path, headers=headers) == (403, "no_session")
     with operator.camera() as socket:
         socket.send_text(json.dumps({"kind": "login", "csrf": csrf}))
         assert socket.receive_json()["error"]["code"] == "no_session"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "[::1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "[::1"]
+)
 def test_names_that_point_here_from_elsewhere(page: Any, host: str) -> None:
     assert page.refused("GET", "/api/info", headers={"Host": host}) == (421, "unknown_host")
 
@@ -208,9 +214,9 @@ def test_enrol_log_in_delete(operator: Any, page: Any) -> None:
     assert verdict["text"] == "Welcome, Ana."
     assert verdict["person"] == done["person"]
     assert page.login(1)["reason"] == "not_recognised"
-    status, people = operator.ask("GET", "/api/people")
+    _, people = operator.ask("GET", "/api/people")
     assert [(one["id"], one["name"], one["images"]) for one in people] == [(done["person"]["id"], "Ana", 2)]
-    status, log = operator.ask("GET", "/api/log")
+    _, log = operator.ask("GET", "/api/log")
     assert [(entry["event"], entry["reason"], entry["name"]) for entry in log][:3] == [
         ("login", "not_recognised", None),
         ("login", "accepted", "Ana"),
@@ -262,9 +268,8 @@ def test_a_photograph_logs_in(operator: Any, page: Any) -> None:
     assert page.refused("POST", "/api/photo", content=picture(0)) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("policy", [LoginPolicy(liveness=True), LoginPolicy(frames=(2, 3))])
-def test_a_photograph_is_not_enough_where_more_is_asked(tmp_path: Path, policy: LoginPolicy) -> None:
-    page = Page(make_app(desk=faces["make_desk"](tmp_path, policy=policy), files={}))
+def test_a_photograph_shows_nobody_alive(tmp_path: Path) -> None:
+    page = Page(make_app(desk=faces["make_desk"](tmp_path, policy=LoginPolicy(liveness=True)), files={}))
     assert page.refused("POST", "/api/photo?kind=login", content=picture(0)) == (409, "camera_needed")
 
 
@@ -278,6 +283,8 @@ def test_k_of_n(tmp_path: Path) -> None:
     replies = page.sit([picture(0), picture(1), picture(0)], kind="login")
     assert [reply["login"]["verdict"] is None for reply in replies] == [True, True, False]
     assert replies[-1]["login"]["verdict"]["accepted"]
+    _, reply = page.ask("POST", "/api/photo?kind=login", content=picture(0))
+    assert reply["login"]["verdict"]["accepted"]  # a photograph decides by itself
 
 
 def test_a_challenge_is_told(tmp_path: Path) -> None:
@@ -301,7 +308,8 @@ def test_a_challenge_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["مريم العلي", "שרה כהן", "../../etc/passwd", "<script>alert(1)</script>", "A\u200dB", "李小龙", "'; --"]
+    "name",
+    ["مريم العلي", "שרה כהן", "../../etc/passwd", "<script>alert(1)</script>", "A\u200dB", "李小龙", "'; --"],
 )
 def test_names_are_only_names(operator: Any, name: str) -> None:
     assert operator.enrol(name, 0)["person"]["name"] == name
@@ -360,7 +368,11 @@ def test_where_the_page_decides_there_are_files_and_nothing_else() -> None:
     assert "'wasm-unsafe-eval'" in answer.headers["content-security-policy"]
     assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
     assert web.get("/engine/model.onnx").content == b"weights"
-    for method, path in (("POST", "/api/photo?kind=login"), ("GET", "/api/people"), ("POST", "/api/operator")):
+    for method, path in (
+        ("POST", "/api/photo?kind=login"),
+        ("GET", "/api/people"),
+        ("POST", "/api/operator"),
+    ):
         assert web.request(method, path).status_code in (404, 405)
     with pytest.raises(WebSocketDisconnect), web.websocket_connect(CAMERA):
         pass

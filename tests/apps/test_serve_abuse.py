@@ -20,6 +20,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
+
+from websockets.exceptions import InvalidStatus
+
 served: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("served.py")))
 
 MEGABYTE = 1_000_000
@@ -30,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One server for all of these: nothing that one does may matter to the next."""
     folder = tmp_path_factory.mktemp("serve")
     served["seed_gallery"](folder, "Ana")
-    with served["running"](folder, limits="frame_seconds=1.5, head_seconds=1.0") as it:
+    with served["running"](folder, limits="frame_seconds=1.5, head_seconds=1.0, body_seconds=2.0") as it:
         yield it
         status, errors = it.end()
         assert (status, errors) == (0, "")
@@ -62,8 +65,8 @@ def upload(server: Any, total: int, *, chunked: bool) -> tuple[int, int, dict[st
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
         length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {total}"
         line.sendall(
-            f"POST /api/photo?kind=login HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nCookie: {who.cookie}\r\n"
-            f"X-CSRF: {who.csrf}\r\n{length}\r\n\r\n".encode()
+            f"POST /api/photo?kind=login HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+            f"Cookie: {who.cookie}\r\nX-CSRF: {who.csrf}\r\n{length}\r\n\r\n".encode()
         )
         block, sent, answer = bytes(100_000), 0, b""
         line.settimeout(0.02)
@@ -209,10 +212,10 @@ def test_malformed_json(server: Any, said: bytes) -> None:
 
 def test_what_is_no_http(server: Any) -> None:
     for said in (b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"A" * 100_000, bytes(50_000)):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
-            with contextlib.suppress(ConnectionError):
-                line.sendall(said)
-                assert line.recv(1000)[:12] in (b"HTTP/1.1 400", b"")
+        line = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        with line, contextlib.suppress(ConnectionError):
+            line.sendall(said)
+            assert line.recv(1000)[:12] in (b"HTTP/1.1 400", b"")
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -288,3 +291,32 @@ def test_cameras_are_limited(server: Any) -> None:
     time.sleep(0.5)
     with who.camera(kind="login") as again:
         assert "error" not in served["look"](again, jpeg())
+
+
+def test_websockets_on_which_nothing_is_said_are_limited(server: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        refused = 0
+        for _ in range(20):
+            who = served["Client"](server.port)
+            try:
+                stack.enter_context(who.camera())
+            except InvalidStatus as error:
+                assert error.response.status_code == 403
+                refused += 1
+        assert refused == 20 - 3 * 4
+
+
+def test_who_takes_nothing_is_cut_off(server: Any) -> None:
+    who = client(server)
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(20)
+        line.connect(("127.0.0.1", server.port))
+        request = f"GET /style.css HTTP/1.1\r\nHost: localhost:{server.port}\r\nCookie: {who.cookie}\r\n\r\n"
+        with contextlib.suppress(ConnectionError):
+            line.sendall(request.encode() * 120)
+            time.sleep(3)
+            with pytest.raises(ConnectionError):
+                while line.recv(65536):
+                    continue
+                raise ConnectionResetError  # closed in order, with the rest lost: as good

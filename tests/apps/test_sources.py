@@ -126,7 +126,7 @@ def test_photographs_one_after_another(tmp_path: Path) -> None:
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, *arguments: object, **settings: object) -> object:
     capture = films["FakeCapture"](*arguments, **settings)
-    monkeypatch.setattr("fedfr_edge.apps.webcam.cv2.VideoCapture", capture)
+    monkeypatch.setattr("fedfr_edge.apps.webcam.open_camera", capture)
     return capture
 
 

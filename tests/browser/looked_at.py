@@ -55,7 +55,16 @@ def nameless(page: Page) -> list[str]:
     session = page.context.new_cdp_session(page)
     tree = session.send("Accessibility.getFullAXTree")["nodes"]
     session.detach()
-    wanted = {"button", "link", "textbox", "progressbar", "dialog", "navigation", "region", "DisclosureTriangle"}
+    wanted = {
+        "button",
+        "link",
+        "textbox",
+        "progressbar",
+        "dialog",
+        "navigation",
+        "region",
+        "DisclosureTriangle",
+    }
     return [
         node["role"]["value"]
         for node in tree

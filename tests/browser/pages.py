@@ -58,7 +58,9 @@ class Visit:
         """Leave, and check what every visit must hold: no other host was asked for anything."""
         self.context.close()
         here = urlsplit(self.home).netloc
-        foreign = {url for url in self.requests if urlsplit(url).netloc != here and not url.startswith("about:")}
+        foreign = {
+            url for url in self.requests if urlsplit(url).netloc != here and not url.startswith("about:")
+        }
         assert not foreign, foreign
         assert not self.errors, self.errors
 

@@ -77,7 +77,9 @@ class Served:
             said = []
             for line in self.process.stdout:
                 said.append(line)
-                if line.startswith("operator:") or ("--in-browser" in self.options and line.startswith("page:")):
+                if line.startswith("operator:") or (
+                    "--in-browser" in self.options and line.startswith("page:")
+                ):
                     break
             else:
                 log.seek(0)

@@ -13,7 +13,12 @@ from pages import Visit
 from playwright.sync_api import Page, expect
 from served import ANA, BEN, EVE, Served
 
-PHONE = {"viewport": {"width": 360, "height": 640}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+PHONE = {
+    "viewport": {"width": 360, "height": 640},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+}
 ALL_POSES = (FRONT, Pose(yaw=20), Pose(yaw=-20), Pose(near=1.45), Pose(near=0.65))
 
 
@@ -35,7 +40,9 @@ def tab_to(page: Page, selector: str) -> None:
     seen = "([outline, hidden]) => outline !== 'none' || hidden"
     style = "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle"
     on_label = "Boolean(document.activeElement.closest('.button'))"
-    assert page.evaluate(seen, [page.evaluate(style), page.evaluate(on_label)]), f"no focus is seen on {selector}"
+    assert page.evaluate(seen, [page.evaluate(style), page.evaluate(on_label)]), (
+        f"no focus is seen on {selector}"
+    )
 
 
 def test_browser_keyboard_alone(server: Served, webcam: Webcam, visit: Callable[..., Visit]) -> None:
@@ -139,7 +146,14 @@ def test_browser_roles_and_live_regions(server: Served, visit: Callable[..., Vis
     assert page.title() == "Face login"
     expect(page.get_by_role("navigation", name="Views").get_by_role("link")).to_have_count(4)
     expect(page.get_by_role("link", name="Log in")).to_have_attribute("aria-current", "page")
-    for region in ("#login-advice", "#verdict", "#enrol-advice", "#enrol-result", "#people-status", "#log-status"):
+    for region in (
+        "#login-advice",
+        "#verdict",
+        "#enrol-advice",
+        "#enrol-result",
+        "#people-status",
+        "#log-status",
+    ):
         assert page.locator(region).get_attribute("role") == "status", region
     for region in ("#connection", "#enrol-error", "#operator-error"):
         assert page.locator(region).get_attribute("role") == "alert", region

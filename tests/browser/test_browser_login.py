@@ -42,7 +42,9 @@ def test_browser_enrol_then_log_in(server: Served, webcam: Webcam, visit: Callab
     webcam.show(act(ANA, [FRONT, Pose(yaw=4)]))
     page.click("#login-go")
     expect(page.locator("#verdict strong")).to_have_text("Welcome, Ana")
-    assert not page.evaluate("document.querySelector('video').srcObject"), "the camera is off after the verdict"
+    assert not page.evaluate("document.querySelector('video').srcObject"), (
+        "the camera is off after the verdict"
+    )
     page.click("#verdict-details summary")
     facts = page.locator("#verdict-facts").inner_text()
     assert {"Score", "Score needed", "False accepts", "Model", "Computed by"} <= set(facts.splitlines())

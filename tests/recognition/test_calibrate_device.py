@@ -142,6 +142,7 @@ def test_strangers_against_the_people_enrolled(encoder: OnnxEncoder, strangers: 
         *(("one", 5e-2), ("one", 1e-2)),
         *(("backbone", 5e-2), ("backbone", 1e-2)),
     ]
+    assert [(record.far, record.threshold) for record in found.exported] == [(1e-2, 0.80)]
     # Once more, by hand and one by one.
     own, backbone = embed_spaces(encoder, strangers.faces)
     assert backbone is not None
@@ -149,7 +150,7 @@ def test_strangers_against_the_people_enrolled(encoder: OnnxEncoder, strangers: 
     one = [[float(face @ t.vector) for t in templates] for face in own]
     two = [[float(face @ t.backbone) for t in templates] for face in backbone]
     limit = sorted((b for row in two for b in row), reverse=True)[int(SECOND_FAR * 1440)]
-    for record in found.records:
+    for record in (*found.records, *found.exported):
         passes = [
             [
                 a >= record.threshold - 1e-6 and (record.gates == "one" or b >= limit)

@@ -12,7 +12,8 @@ let silentSince = null;
 let drawn = "";
 
 function choose(id, on) {
-  chosen = on ? [...chosen, id].slice(-MOST) : chosen.filter((one) => one !== id);
+  const now = shownRuns().map((run) => run.id); // also where nobody chose anything yet
+  chosen = on ? [...now, id].slice(-MOST) : now.filter((one) => one !== id);
   history.replaceState(null, "", chosen.length ? `#${chosen.join(",")}` : "#");
   update();
 }
@@ -83,6 +84,7 @@ async function update() {
 
 function link(kind, text) {
   byId("link").className = kind;
+  document.documentElement.dataset.mode = kind;
   byId("link-text").textContent = text;
 }
 

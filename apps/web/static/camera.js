@@ -28,13 +28,15 @@ export class Camera {
 
   async open() {
     if (!navigator.mediaDevices?.getUserMedia) throw new CameraError("insecure");
-    this.close();
+    this.closed = false;
     const wish = { width: { ideal: WIDTH }, height: { ideal: HEIGHT }, facingMode: "user" };
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ video: wish, audio: false });
+      if (this.closed) return this.close();
       this.video.srcObject = this.stream;
       await this.video.play();
     } catch (error) {
+      if (this.closed) return;
       this.close();
       throw new CameraError(CODES[error.name] ?? "failed");
     }
@@ -60,9 +62,11 @@ export class Camera {
   }
 
   close() {
+    this.closed = true;
     for (const track of this.stream?.getTracks() ?? []) track.stop();
+    // Another camera may show in the same place by now.
+    if (this.stream && this.video.srcObject === this.stream) this.video.srcObject = null;
     this.stream = null;
-    this.video.srcObject = null;
   }
 }
 

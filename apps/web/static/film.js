@@ -7,11 +7,18 @@ import { drawBox, setStage } from "./stage.js";
 // stopped. The time from a frame to its drawn answer is measured as "look" (performance.getEntriesByName).
 export async function film({ backend, camera, request, signal, tell }) {
   let session = null;
+  const end = () => {
+    session?.close();
+    camera.close();
+  };
+  // At once, not after the answer that is being waited for.
+  signal.addEventListener("abort", end);
   setStage("opening");
   try {
     await camera.open();
     if (signal.aborted) return null;
     session = await backend.begin(request);
+    if (signal.aborted) return null;
     const lost = new Promise((_, reject) => {
       session.onlost = (why) => reject(asError(why));
     });
@@ -29,9 +36,12 @@ export async function film({ backend, camera, request, signal, tell }) {
       if (done) return reply;
     }
     return null;
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
   } finally {
-    session?.close();
-    camera.close();
+    signal.removeEventListener("abort", end);
+    end();
   }
 }
 

@@ -88,8 +88,7 @@ function connect(request) {
       // No more photographs will come.
       finish: async () => ask("finish"),
       close() {
-        failed ??= new BackendError("closed");
-        socket.close();
+        fail(new BackendError("closed"));
       },
     };
     const fail = (error) => {

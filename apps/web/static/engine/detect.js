@@ -18,9 +18,18 @@ export class Detector {
     this.alignment = settings.alignment;
   }
 
-  /** All faces, best first, as a first look sees them. */
-  async detect(picture) {
-    const { least, most } = this.settings.working;
+  /**
+   * All faces, best first, as a first look sees them.
+   *
+   * @param live look at a smaller size, and at the usual one only where no face is seen
+   */
+  async detect(picture, live = false) {
+    const { live_working, working } = this.settings;
+    const faces = live ? await this.detectAt(picture, live_working) : [];
+    return faces.length > 0 ? faces : this.detectAt(picture, working);
+  }
+
+  async detectAt(picture, { least, most }) {
     const longest = Math.max(picture.width, picture.height);
     const scale = Math.min(Math.max(longest, least), most) / longest;
     const width = Math.max(1, evenly(picture.width * scale));

@@ -20,6 +20,7 @@ export class Engine {
         executionProviders: ["wasm"],
         graphOptimizationLevel: "all",
         logSeverityLevel: 3, // errors; the detector's file has unused weights, each worth a warning
+        extra: { session: { intra_op: { allow_spinning: "0" } } }, // a thread that waits leaves the processor alone
       });
     };
     // One after the other: the runtime starts once.
@@ -27,7 +28,7 @@ export class Engine {
     const model = await open(files.model);
     const engine = new Engine(ort, detector, model, settings);
     // The first run of each size sets up its memory.
-    await engine.detector.detect({ data: new Uint8ClampedArray(4 * 640 * 480), width: 640, height: 480 });
+    await engine.detector.detect({ data: new Uint8ClampedArray(4 * 640 * 480), width: 640, height: 480 }, true);
     const { face_size } = settings.alignment;
     await engine.embed(new Uint8Array(3 * face_size * face_size)).catch(() => {}); // black may have no direction
     return engine;
@@ -50,23 +51,24 @@ export class Engine {
   /**
    * One look at a picture; capture() in Python, and the embedding of the face that it gives.
    *
+   * @param live a frame of a film: first looked at in a smaller size
    * @param several "central": of several faces take the large and central one; "refuse": none
    * @param gate whether a poor face is refused
    * @returns {faces, box, landmarks, quality: codes, reason, detail, embedding, ms}; box and landmarks null where no
    *     face was chosen; embedding null and reason set where the face cannot be used
    */
-  async see(picture, { several, gate }) {
+  async see(picture, options) {
     const began = performance.now();
-    const seen = await this.look(picture, several, gate);
+    const seen = await this.look(picture, options);
     const looked = performance.now();
     const embedding = seen.crop === null ? null : await this.embed(pixels(seen.crop));
     const { crop, ...rest } = seen;
     return { ...rest, embedding, ms: { look: looked - began, embed: performance.now() - looked } };
   }
 
-  async look(picture, several, gate) {
+  async look(picture, { live, several, gate }) {
     const { alignment, quality } = this.settings;
-    const faces = await this.detector.detect(picture);
+    const faces = await this.detector.detect(picture, live);
     const seen = { faces: faces.length, box: null, landmarks: null, quality: [], reason: null, detail: "", crop: null };
     if (faces.length === 0) return { ...seen, reason: "no_face" };
     const face = largestCentral(faces, picture.width, picture.height);

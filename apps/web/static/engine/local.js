@@ -176,7 +176,7 @@ class LoginSitting {
       const decision = this.login.answer({ faces: 0, quality: [] }, lock.reason);
       return this.reply(backend.shown({ faces: 0, box: null, quality: [], reason: null }), backend.verdict(decision));
     }
-    const seen = await backend.see(canvas, { several: "central", gate: backend.settings.login.gate });
+    const seen = await backend.see(canvas, { live: true, several: "central", gate: backend.settings.login.gate });
     this.login.look(seen);
     if (performance.now() > this.until) this.login.giveUp();
     return this.reply(backend.shown(seen), this.login.decision === null ? null : await this.decided());
@@ -217,7 +217,7 @@ class EnrolSitting {
 
   async look(canvas) {
     const { backend, enrol } = this;
-    const seen = await backend.see(canvas, { several: "refuse", gate: true });
+    const seen = await backend.see(canvas, { live: true, several: "refuse", gate: true });
     const { accepted, code } = enrol.look(seen, canvas.height, performance.now() / 1000);
     const [next] = backend.coded([enrol.next]);
     const reply = {
