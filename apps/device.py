@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from fedfr_edge.errors import ConfigError, FedFRError, GalleryError, ImageError
-from fedfr_edge.recognition.capture import quality_gate as quality_gate
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.keys import KeyFile, KeyProvider, Passphrase
 from fedfr_edge.recognition.os_keyring import KeyringKey
@@ -44,6 +43,11 @@ KeyKind = Literal["file", "passphrase", "keyring"]
 def say(text: str) -> None:
     """Print a result line."""
     console.out.print(text)
+
+
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """``1 image``, ``2 images``; ``more`` where an s is not enough."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def remark(text: str) -> None:

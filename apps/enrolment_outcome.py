@@ -20,7 +20,7 @@ from fedfr_edge.recognition.template import Combine
 from fedfr_edge.types import Embeddings, Progress
 
 from .device import open_encoder
-from .enrolment_trials import NEW, TRAINED, Counted, Rows, images_of, run_trials
+from .enrolment_trials import NEW, NOBODY, TRAINED, UNSEEN, Counted, Rows, images_of, run_trials
 from .models_for_evaluation import GENERIC, SPACES, OnnxSpaces
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Result:
         model: :data:`PERSONAL`, :data:`BACKBONE` (the same models without their transform) or
             :data:`~.models_for_evaluation.GENERIC`.
         way: see there.
-        group: :data:`~.enrolment_trials.TRAINED` or ``NEW``; of a generic model the same people.
+        group: :data:`~.enrolment_trials.TRAINED`, ``NEW`` or ``UNSEEN``; of a generic model the same people.
         rates: means over the clients.
         by_client: each client's own.
         counted: what was left out.
@@ -134,7 +134,7 @@ class Outcome:
                         _span(rates.fmr),
                     )
             rates_by_way = tuple(
-                KnownRate(way.combine, way.drop_outliers, groups[TRAINED], groups[NEW])
+                KnownRate(way.combine, way.drop_outliers, groups[TRAINED], groups.get(UNSEEN, groups[NEW]))
                 for way, groups in by_way.items()
             )
             known = KnownRates(
@@ -162,7 +162,8 @@ def measure(
 
     Args:
         store: the faces.
-        clients: client -> rows of its people's test images.
+        clients: client -> rows of its people's test images; ``NOBODY`` -> those of people whom no training
+            saw, if there are any.
         exported: folder of the models.
         images: that a person is enrolled from.
         wrong: images of strangers that slip in, in half of the ways.
@@ -178,10 +179,12 @@ def measure(
         ModelError: a model cannot be opened, or was not calibrated.
     """
     everybody, rows = images_of(clients, store.labels)
-    personal, generic = _open(store, list(clients), rows, exported, threads, progress)
+    homes = [client for client in clients if client != NOBODY]
+    groups = [TRAINED, NEW] + ([UNSEEN] if NOBODY in clients else [])
+    personal, generic = _open(store, homes, rows, exported, threads, progress)
     drawn = {
         (client, count): list(everybody.draws(draws, images, count, client, seed))
-        for client in clients
+        for client in homes
         for count in (0, wrong)
     }
     ways = [
@@ -190,12 +193,12 @@ def measure(
     ]
     kinds: dict[str, Mapping[str, Opened]] = {PERSONAL: personal, BACKBONE: personal}
     if generic is not None:
-        kinds[GENERIC] = dict.fromkeys(clients, generic)
+        kinds[GENERIC] = dict.fromkeys(homes, generic)
     results = []
     # The backbone's space is not calibrated: there is no limit below which to leave out, and no threshold.
     steps = [
         (kind, way, group)
-        for kind, way, group in product(kinds, ways, (TRAINED, NEW))
+        for kind, way, group in product(kinds, ways, groups)
         if not (kind == BACKBONE and way.drop_outliers)
     ]
     for number, (kind, way, group) in enumerate(steps):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedfr_edge.evaluation.compare import Difference, difference_of
 from fedfr_edge.evaluation.enrolment import MeanShare
 from fedfr_edge.evaluation.tables import DASH, FOOTNOTE, Table, interval_text, percent, rate_text
 
-from .enrolment_outcome import Outcome, Result
-from .enrolment_trials import TRAINED
+from .enrolment_outcome import BACKBONE, PERSONAL, Outcome, Result, Way
+from .enrolment_trials import NEW, TRAINED, UNSEEN
+from .models_for_evaluation import GENERIC
 
 
 def tables(outcome: Outcome) -> list[Table]:
@@ -21,13 +23,62 @@ def tables(outcome: Outcome) -> list[Table]:
     return found
 
 
+def differences(outcome: Outcome) -> list[tuple[str, str, Difference]]:
+    """What a choice changes, on the same draws of people: (group, change, difference of the shares).
+
+    The space with the mean template; the template and leaving out in the personal space, without wrong images
+    and with them.
+    """
+    by_key = {(each.model, each.way, each.group): each for each in outcome.results}
+    wrong = sorted({each.way.wrong for each in outcome.results})
+    plain = Way("mean", False, 0)
+    changes = [(f"{PERSONAL} − {model}", (model, plain), (PERSONAL, plain)) for model in (BACKBONE, GENERIC)]
+    for count in wrong:
+        mean = Way("mean", False, count)
+        among = f", {count} wrong" if count else ""
+        for text, way in (
+            ("robust − mean", Way("robust", False, count)),
+            ("all − mean", Way("all", False, count)),
+            ("left out − kept", Way("mean", True, count)),
+        ):
+            changes.append((text + among, (PERSONAL, mean), (PERSONAL, way)))
+    found = []
+    for group in (TRAINED, NEW, UNSEEN):
+        for text, first, second in changes:
+            one, other = (by_key.get((*side, group)) for side in (first, second))
+            if one is None or other is None:
+                continue
+            for far, share in one.rates.tar_at.items():
+                against = other.rates.tar_at[far]
+                difference = difference_of(
+                    f"TAR@FAR {rate_text(far)}",
+                    (share.value, share.replicates),
+                    (against.value, against.replicates),
+                )
+                found.append((group, text, difference))
+    return found
+
+
+def difference_rows(found: Sequence[tuple[str, str, Difference]]) -> Table:
+    """The same as a table, in points."""
+    rows = []
+    for group, text, difference in found:
+        interval = difference.interval
+        span = DASH if interval is None else f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f}"
+        rows.append(
+            (group, text, difference.measure, f"{100 * difference.value:+.2f}", span, difference.verdict)
+        )
+    header = ("people", "change", "measure", "difference", "95 %", "that is")
+    return Table("Differences", header, tuple(rows), ("In points, the same people drawn on both sides.",))
+
+
 def _table(kind: str, wrong: int, images: int, results: Sequence[Result]) -> Table:
     fars = list(results[0].rates.tar_at)
     header = ["people", "template", "outliers"]
     header += [f"TAR@FAR {rate_text(far)}" for far in fars] + ["TAR at threshold", "FMR there"]
     header += ["right images left out"] + (["wrong ones left out", "their person accepted"] if wrong else [])
     rows = []
-    for result in sorted(results, key=lambda each: each.group != TRAINED):
+    for result in sorted(results, key=lambda each: (TRAINED, NEW, UNSEEN).index(each.group)):
         rates, counted = result.rates, result.counted
         cells = [result.group, result.way.combine, "left out" if result.way.drop_outliers else "kept"]
         cells += [_cell(share) for share in [*rates.tar_at.values(), rates.tar, rates.fmr]]

@@ -1,9 +1,10 @@
 """Enrolments as on a device, with people whom a personal model was trained on and people whom it was not.
 
-For each client's personal model two groups are enrolled, each person from a few images drawn by chance: the
-client's own people (trained on), and the other clients' (new: nobody trained this model on them). Their other
-images are the probes; strangers are always people whom the model was not trained on. All images are of the
-split's test part, so that no model has seen one of them.
+For each client's personal model groups of people are enrolled, each person from a few images drawn by chance:
+the client's own (trained on), the other clients' (not trained on by this client, though the shared backbone
+has learned from them), and public people whom no training saw. Their other images are the probes; strangers
+are always people of other groups than the first. Clients' images are of the split's test part: no model has
+seen one of them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from fedfr_edge.recognition.gallery import Gallery
 from fedfr_edge.recognition.proposal import Looks, propose
 from fedfr_edge.types import Embeddings, Labels
 
-TRAINED, NEW = "trained on", "not trained on"
+TRAINED, NEW, UNSEEN = "trained on", "trained on by others", "seen by no training"
 """The groups of people."""
+
+NOBODY = ""
+"""The client of people whom no training saw."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -89,7 +93,7 @@ class Images:
             yield Draw(enrolled, np.stack([own[images:] for own in mixed]), planted, whose)
 
     def strangers(self, home: str) -> list[int]:
-        """The people of other clients."""
+        """The people of other clients, and of none."""
         return [person for person, client in enumerate(self.client) if client != home]
 
     def weights(self, people: list[int], resampling: Resampling) -> npt.NDArray[np.float64]:
@@ -139,14 +143,14 @@ def run_trials(
         images: whose they are.
         draws: see :meth:`Images.draws`.
         home: the model's client.
-        group: :data:`TRAINED` or :data:`NEW`.
+        group: :data:`TRAINED`, :data:`NEW` or :data:`UNSEEN`.
         policy: how images become a template.
         model_digest: the model's.
         threshold: of its logins.
         resampling: how people are drawn anew.
     """
     strangers = images.strangers(home)
-    enrolled = [person for person in range(len(images.client)) if (person in strangers) == (group == NEW)]
+    enrolled = [person for person, client in enumerate(images.client) if _group(client, home) == group]
     empty = Gallery(model_digest, embeddings.shape[1])
     mated, non_mated, planted, counted = [], [], [], Counted()
     for draw in draws:
@@ -166,7 +170,7 @@ def run_trials(
             others = [other for other in strangers if other != person]
             non_mated.append(scores[others])
             planted.append(np.isin(others, draw.planted_person[person]))
-    per_person, probes = len(strangers) - (group == NEW), draws[0].probes.shape[1]
+    per_person, probes = len(strangers) - (group != TRAINED), draws[0].probes.shape[1]
     columns = np.arange(len(enrolled))
     opposite = np.array(
         [[place for place, other in enumerate(strangers) if other != person] for person in enrolled]
@@ -186,6 +190,12 @@ def run_trials(
         ),
         counted,
     )
+
+
+def _group(client: str, home: str) -> str:
+    if client == home:
+        return TRAINED
+    return UNSEEN if client == NOBODY else NEW
 
 
 def images_of(clients: Mapping[str, Rows], labels: Labels) -> tuple[Images, Rows]:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fedfr_edge.errors import ConfigError, ImageError
 from fedfr_edge.types import Image
@@ -167,6 +166,6 @@ def open_source(camera: int | None, video: Path | None, photos: Sequence[Path]) 
     return Photos(photo_files(photos))
 
 
-def rgb(picture: npt.NDArray[np.uint8]) -> Image:
+def rgb(picture: Any) -> Image:
     """OpenCV's order of colours as ours."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -12,7 +12,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Decision",
     "Detector",
+    "EnrolLook",
     "EnrolPolicy",
+    "EnrolSession",
     "Enrolment",
     "Face",
     "FaceStore",
@@ -67,6 +69,7 @@ _HOMES = {
     "recognition.enrol_policy": ("EnrolPolicy",),
     "recognition.enrolment": ("enrol",),
     "recognition.gallery": ("Gallery", "Person"),
+    "recognition.guided": ("EnrolLook", "EnrolSession"),
     "recognition.keys": ("KeyFile", "Passphrase"),
     "recognition.login": ("login",),
     "recognition.look": ("Look",),
@@ -102,6 +105,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds that it says wh
     from fedfr_edge.recognition.enrol_policy import EnrolPolicy
     from fedfr_edge.recognition.enrolment import enrol
     from fedfr_edge.recognition.gallery import Gallery, Person
+    from fedfr_edge.recognition.guided import EnrolLook, EnrolSession
     from fedfr_edge.recognition.keys import KeyFile, Passphrase
     from fedfr_edge.recognition.login import login
     from fedfr_edge.recognition.look import Look

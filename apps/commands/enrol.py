@@ -189,11 +189,12 @@ def _gather(
     existing: Existing,
     policy: EnrolPolicy,
 ) -> Gathered:
+    from fedfr_edge.recognition.capture import quality_gate
     from fedfr_edge.recognition.guided import EnrolSession
 
-    from .. import console, device, enrol_looks
+    from .. import console, enrol_looks
 
-    gate = device.quality_gate if config.quality else None
+    gate = quality_gate if config.quality else None
     if config.video is not None:
         return enrol_looks.from_film(
             config.video,
@@ -227,9 +228,9 @@ def _lines(result: Enrolment, gathered: Gathered) -> Iterator[str]:
             yield f"left out {left_out.label} ({left_out.code}): {left_out.text}"
     else:  # frames have no names: how many of each
         for code, number in Counter(reason.value for _, reason, _ in result.skipped).items():
-            yield f"skipped {number} {gathered.kind} ({code})"
+            yield f"skipped {number} of the {gathered.kind} ({code})"
         for code, number in Counter(left_out.code for left_out in result.dropped).items():
-            yield f"left out {number} {gathered.kind} ({code})"
+            yield f"left out {number} of the {gathered.kind} ({code})"
     for text in result.remarks:
         yield f"remark: {text}"
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fedfr_edge
 from fedfr_edge.cli import Command
@@ -13,6 +14,12 @@ from fedfr_edge.config import option, save_config
 from fedfr_edge.errors import ConfigError
 
 from .. import console
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fedfr_edge.data.store import FaceStore
 
 SECTION = "evaluate.enrolment"
 
@@ -25,6 +32,9 @@ class EvaluateEnrolmentConfig:
     split: Path = option(help="split: clients and their test images (.json)")
     exported: Path = option(help="folder with personal-<client>.onnx, and generic.onnx to compare with")
     out: Path = option(help="folder for the results", short="o")
+    checkpoint: Path | None = option(
+        None, help="a checkpoint of the run: the public people that it held out are enrolled, too"
+    )
     images: int = option(5, help="images that a person is enrolled from", low=1)
     wrong: int = option(1, help="images of strangers that slip in, in half of the rows", low=1)
     draws: int = option(10, help="how often images are drawn for each person", low=1)
@@ -48,7 +58,8 @@ def run(config: EvaluateEnrolmentConfig) -> None:
     from fedfr_edge.recognition.known_rates import rates_file
 
     from ..enrolment_outcome import measure
-    from ..enrolment_tables import tables
+    from ..enrolment_tables import difference_rows, differences, tables
+    from ..enrolment_trials import NOBODY
     from ..result_tables import print_table
 
     if config.wrong > config.images - 1:
@@ -63,6 +74,8 @@ def run(config: EvaluateEnrolmentConfig) -> None:
             f"{config.split} has {len(clients)} client, expected two or more, whose people are new to each "
             "other's models; make a split with more --clients"
         )
+    if config.checkpoint is not None:
+        clients[NOBODY] = _held_out(config.checkpoint, store)
     with console.progress_bars() as progress:
         outcome = measure(
             store,
@@ -77,6 +90,7 @@ def run(config: EvaluateEnrolmentConfig) -> None:
             threads=config.threads,
             progress=progress,
         )
+    changes = differences(outcome)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {
         "version": fedfr_edge.__version__,
@@ -89,11 +103,14 @@ def run(config: EvaluateEnrolmentConfig) -> None:
         "seed": config.seed,
         "intervals": {"replicates": config.intervals, "seed": config.intervals_seed},
         "results": [result.to_dict() for result in outcome.results],
+        "differences": [
+            {"group": group, "change": text} | difference.to_dict() for group, text, difference in changes
+        ],
     }
     config.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     atomic.write_text(config.out / "enrolment.json", text)
-    found = tables(outcome)
+    found = [*tables(outcome), difference_rows(changes)]
     atomic.write_text(config.out / "enrolment.md", "\n".join(table.to_markdown() for table in found))
     for path, known in outcome.known(now):
         atomic.write_text(config.out / rates_file(path).name, known.to_json())
@@ -103,16 +120,39 @@ def run(config: EvaluateEnrolmentConfig) -> None:
     console.out.print(f"written to {config.out}")
 
 
+def _held_out(checkpoint: Path, store: FaceStore) -> npt.NDArray[np.int64]:
+    """Rows of the public people that no training saw.
+
+    Raises:
+        CheckpointError, ConfigError: there are none, or they are not in ``store``.
+    """
+    import numpy as np
+
+    from fedfr_edge.train.checkpoint import load_global
+    from fedfr_edge.train.public import HELD_OUT_CLASSES
+
+    names = json.loads(load_global(checkpoint).metadata.get(HELD_OUT_CLASSES, "[]"))
+    missing = [name for name in names if name not in store.identities]
+    if len(names) < 2 or missing:
+        found = f"lacks {', '.join(missing)} of them" if missing else "cannot give any"
+        raise ConfigError(
+            f"{checkpoint} names {len(names)} people held out, and {store.path} {found}; pre-train with "
+            "--validation, give that store, or leave --checkpoint away"
+        )
+    return np.concatenate([store.rows_of(name) for name in sorted(names)])
+
+
 COMMAND = Command(
     section=SECTION,
     config=EvaluateEnrolmentConfig,
     run=run,
     help="""Measure enrolment: how well a personal model knows people whom it was not trained on.
 
-    Each client's model enrols its own people and the other clients', from a few of their test images each;
-    the other images log in, and people whom the model was not trained on try to be taken for them. Rates
-    at fitted thresholds and at the model's own, with 95 % intervals (people drawn anew), for every way to
-    make a template, with and without leaving out images unlike the rest, and with wrong images among them.
+    Each client's model enrols its own people, the other clients' (from whom the shared backbone has learned)
+    and, with --checkpoint, public people whom no training saw, from a few images each; their other images
+    log in, and people whom the client did not train on try to be taken for them. Rates at fitted thresholds
+    and at the model's own, with 95 % intervals (people drawn anew), for every way to make a template, with
+    and without leaving out images unlike the rest, and with wrong images among them.
 
     In: a store and its split, and a folder of exported models.
 

@@ -39,7 +39,10 @@ def run(config: GalleryDeleteConfig) -> None:
         person = vault.delete(config.name)
         left = len(vault.gallery)
         destroys = vault.key_is_destroyed
-    device.say(f"deleted {person.name} (id {person.id}): template and key; {left} people left")
+    device.say(
+        f"deleted {person.name} (id {person.id}): template and key; "
+        f"{device.counted(left, 'person', 'people')} left"
+    )
     if destroys:
         device.say("copies of the gallery made before no longer open: their key is destroyed")
     else:

@@ -41,7 +41,8 @@ def run(config: GalleryExportConfig) -> None:
         vault.log("export", people=len(vault.gallery))
         write_export(config.out, vault.gallery, vault.header.gallery, passphrase)
         count = len(vault.gallery)
-    device.say(f"{count} people exported to {config.out}; read it with 'fedfr gallery import'")
+    exported = device.counted(count, "person", "people")
+    device.say(f"{exported} exported to {config.out}; read it with 'fedfr gallery import'")
 
 
 COMMAND = Command(section=SECTION, config=GalleryExportConfig, run=run, help=HELP)

@@ -43,7 +43,7 @@ def run(config: GalleryImportConfig) -> None:
     with Vault.open_or_make(config.gallery, keys, model_digest=export.model, dim=export.dim) as vault:
         people = vault.enrol(export.people, replace=config.replace, event="import", source=export.gallery)
         count = len(vault.gallery)
-    device.say(f"{len(people)} people imported; {count} in {config.gallery}")
+    device.say(f"{device.counted(len(people), 'person', 'people')} imported; {count} in {config.gallery}")
 
 
 COMMAND = Command(section=SECTION, config=GalleryImportConfig, run=run, help=HELP)

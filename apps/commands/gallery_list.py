@@ -43,17 +43,13 @@ def run(config: GalleryListConfig) -> None:
         return
     for person in people:
         device.say(
-            f"{person.name}  {person.id}  {_counted(person.images, 'image')}  {_time(person.enrolled)}"
+            f"{person.name}  {person.id}  {device.counted(person.images, 'image')}  {_time(person.enrolled)}"
         )
     device.say(
-        f"{_counted(len(people), 'person', 'people')} in {config.gallery} (id {header.gallery}, made "
-        f"{header.created}, model {header.model[:12]}); {_counted(failures, 'failure')} in a row, "
-        f"{_counted(lines, 'line')} in the log"
+        f"{device.counted(len(people), 'person', 'people')} in {config.gallery} (id {header.gallery}, made "
+        f"{header.created}, model {header.model[:12]}); {device.counted(failures, 'failure')} in a row, "
+        f"{device.counted(lines, 'line')} in the log"
     )
-
-
-def _counted(number: int, one: str, more: str | None = None) -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _time(seconds: int) -> str:

@@ -51,7 +51,9 @@ def run(config: GalleryRekeyConfig) -> None:
         destroyed = vault.key_is_destroyed
         vault.rekey(new)
         count = len(vault.gallery)
-    device.say(f"{count} people in {config.gallery} are under a new key ({kind})")
+    device.say(
+        f"{config.gallery}, with {device.counted(count, 'person', 'people')}, is under a new key ({kind})"
+    )
     if destroyed:
         device.say("copies of the gallery made before no longer open: their key is destroyed")
     else:

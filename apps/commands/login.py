@@ -178,6 +178,7 @@ def login_policy(config: LoginConfig) -> LoginPolicy:
     Raises:
         ConfigError: values that make no sense, or contradict one another.
     """
+    from fedfr_edge.recognition.capture import quality_gate
     from fedfr_edge.recognition.policy import LoginPolicy
 
     from .. import device
@@ -196,7 +197,7 @@ def login_policy(config: LoginConfig) -> LoginPolicy:
         second_threshold=config.second_threshold,
         frames=device.k_of_n(config.frames),
         liveness=config.liveness,
-        quality=device.quality_gate if filmed else None,
+        quality=quality_gate if filmed else None,
     )
 
 

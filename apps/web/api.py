@@ -48,10 +48,10 @@ def make_app(
         files: address → file.
         about: what ``/api/info`` says where the page decides.
         token: the operator's.
-        limits: of sizes, times and rates.
+        limits: of sizes, times and rates, where there is no desk that has its own.
         names: host names that are answered, beside this machine's own.
     """
-    limits = limits or Limits()
+    limits = (limits if desk is None else desk.limits) or Limits()
     sessions = Sessions(limits)
 
     @asynccontextmanager

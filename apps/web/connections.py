@@ -27,7 +27,7 @@ class Connection(H11Protocol):
     @classmethod
     def of(cls, limits: Limits, proxy: str | None) -> type[Connection]:
         """The same with these limits, and a count of its own."""
-        values = {"limits": limits, "proxy": proxy, "open_by_address": Counter()}
+        values: dict[str, Any] = {"limits": limits, "proxy": proxy, "open_by_address": Counter()}
         return type("Connection", (cls,), values)
 
     _timer: asyncio.TimerHandle | None = None

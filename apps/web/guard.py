@@ -174,7 +174,6 @@ class _Body:
         self._end = time.monotonic() + seconds
         self._read = 0
         self._whole = False
-        self._gone = False
 
     async def receive(self) -> Message:
         """The next part.
@@ -214,7 +213,7 @@ class _Body:
             self._read += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
         else:
-            self._gone = self._whole = True
+            self._whole = True  # gone: there is nothing more to read
         return message
 
     async def _look(self) -> None:

@@ -43,7 +43,7 @@ def asked(step: Step | None) -> dict[str, Any] | None:
     """What a challenge asks for."""
     if step is None:
         return None
-    return {"step": step.step, "steps": step.steps, "code": step.code, "text": words(step.code)}
+    return {"step": step.step, "steps": step.steps, "code": step.code, "text": sentence(step.text)}
 
 
 def edges(box: Any) -> list[float] | None:
@@ -96,11 +96,12 @@ def verdict(decision: Decision, *, wait: float | None, operator: bool) -> dict[s
     """A decision.
 
     Who asks for a person that is not enrolled gets the same answer as somebody who is not recognised: the
-    page must not tell who is enrolled. The score is for the operator's eyes: a stranger could climb by it.
+    page must not tell who is enrolled. Scores are for the operator's eyes, for a stranger could climb by
+    them; so is what the threshold rests on, which tells how many are enrolled.
     """
     hidden = decision.reason is Reason.NOT_ENROLLED and not operator
     reason = Reason.NOT_RECOGNISED if hidden else decision.reason
-    person = decision.person
+    person, second = decision.person, decision.second
     return {
         "accepted": decision.accepted,
         "reason": reason.value,
@@ -110,6 +111,8 @@ def verdict(decision: Decision, *, wait: float | None, operator: bool) -> dict[s
         "threshold": decision.threshold,
         "far": decision.far,
         "far_supported": decision.far_supported,
+        "rests_on": decision.rests_on if operator else None,
+        "second": {"score": second.score, "threshold": second.threshold} if second and operator else None,
         "quality": coded(map(str, decision.quality)),
         "faces_seen": decision.faces_seen,
         "model": decision.model,

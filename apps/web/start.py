@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from fedfr_edge.errors import ConfigError
+from fedfr_edge.recognition.capture import quality_gate
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.policy import LoginPolicy
 from fedfr_edge.vision.detect import open_detector
@@ -39,6 +40,7 @@ def start(config: ServeConfig) -> None:
     token = secrets.token_urlsafe(24)
     files = page_files()
     if config.in_browser:
+        _require_what_the_page_can(config)
         more = browser_files(encoder, config.runtime)
         about = about_browser(encoder, more, policy=policy, limits=limits)
         app = make_app(desk=None, files={**files, **more}, about=about, limits=limits, names=names)
@@ -46,14 +48,10 @@ def start(config: ServeConfig) -> None:
     else:
         desk = _desk(config, encoder, policy, limits)
         count = desk.books.prepare()
-        people = f", {count} people in {config.gallery}"
-        app = make_app(desk=desk, files=files, token=token, limits=limits, names=names)
+        people = f", {device.counted(count, 'person', 'people')} in {config.gallery}"
+        app = make_app(desk=desk, files=files, token=token, names=names)
     listening = listen(config.host, config.port)
-    address = address_of(listening)
-    if encryption is not None:
-        address = address.replace("http:", "https:", 1)
-    if config.host_name:
-        address = f"{address.partition(':')[0]}://{config.host_name[0]}:{listening.getsockname()[1]}/"
+    address = _shown(config, address_of(listening))
 
     def ready() -> None:
         device.say(f"page: {address}  (model {encoder.name}{people}; Ctrl-C ends it)")
@@ -76,7 +74,7 @@ def login_policy(config: ServeConfig) -> LoginPolicy:
         second_threshold=config.second_threshold,
         frames=device.k_of_n(config.frames),
         liveness=config.liveness,
-        quality=device.quality_gate,
+        quality=quality_gate,
     )
 
 
@@ -98,6 +96,31 @@ def _desk(config: ServeConfig, encoder: OnnxEncoder, policy: LoginPolicy, limits
     return Desk(encoder, detector, books, policy, device.open_passive(config.passive, config.threads), limits)
 
 
+def _require_what_the_page_can(config: ServeConfig) -> None:
+    """Refuse what only a server does: left aside in silence, it would be missed."""
+    chosen = {
+        "--gallery": config.gallery is not None,
+        "--liveness": config.liveness,
+        "--passive": bool(config.passive),
+        "--gates backbone": config.gates != "one",
+        "--no-lockout": not config.lockout,
+        "--detector": config.detector != "centerface",
+    }
+    for name, given in chosen.items():
+        if given:
+            raise ConfigError(f"{name} does not go with --in-browser, where the page decides; leave one away")
+
+
+def _shown(config: ServeConfig, address: str) -> str:
+    """What to type into a browser."""
+    if config.proxy is not None and config.host_name:
+        return f"https://{config.host_name[0]}/"
+    port = address.rstrip("/").rpartition(":")[2]
+    if config.host_name and not _is_local(config.host):
+        address = f"http://{config.host_name[0]}:{port}/"
+    return address if config.certificate is None else address.replace("http", "https", 1)
+
+
 def _encryption(config: ServeConfig) -> Encryption | None:
     if (config.certificate is None) != (config.private_key is None):
         raise ConfigError("--certificate and --private-key belong together; give both, or none")
@@ -110,7 +133,7 @@ def _encryption(config: ServeConfig) -> Encryption | None:
 
 def _names(config: ServeConfig, encryption: Encryption | None) -> tuple[str, ...]:
     """Names that are answered; refuses what would let a face travel in the clear unasked."""
-    if config.host in LOCAL_NAMES or _is_loopback(config.host):
+    if _is_local(config.host):
         return (*config.host_name, config.host)
     if encryption is None and not config.insecure_http:
         raise ConfigError(
@@ -143,6 +166,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_loopback(host: str) -> bool:
+def _is_local(host: str) -> bool:
     address = _address(host)
-    return address is not None and address.is_loopback
+    return host in LOCAL_NAMES or (address is not None and address.is_loopback)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,7 @@ class MeanShare:
         least_false_accepts: behind the threshold of the model with the fewest; None for a given threshold.
         carried: every model's trials allow a false accept at the rate asked for.
         interval: 95 %, of ``value``.
+        replicates: float64 (R,), the mean with people drawn anew; for differences on the same draws.
     """
 
     value: float
@@ -82,6 +83,7 @@ class MeanShare:
     least_false_accepts: int | None
     carried: bool
     interval: Interval | None
+    replicates: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -222,4 +224,5 @@ def _mean(shares: Sequence[_Share], people: int) -> MeanShare:
         min(behind) if behind else None,
         all(share.carried for share in shares),
         interval_of(value, replicates, people),
+        np.asarray(replicates),
     )

@@ -94,11 +94,14 @@ def with_interface(model: bytes, inputs: Sequence[Value], outputs: Sequence[Valu
         WireError: no ONNX file.
     """
     replaced = (_GRAPH_INPUT, _GRAPH_OUTPUT, _GRAPH_VALUE_INFO)
-    graph = [bytes(whole) for number, whole in _whole_fields(_graph(model)) if number not in replaced]
+    graph: list[bytes | memoryview] = [
+        whole for number, _, whole in _fields(_graph(model)) if number not in replaced
+    ]
     graph += [_field(_GRAPH_INPUT, _value(value)) for value in inputs]
     graph += [_field(_GRAPH_OUTPUT, _value(value)) for value in outputs]
-    rest = [bytes(whole) for number, whole in _whole_fields(memoryview(model)) if number != _MODEL_GRAPH]
-    return b"".join([*rest, _field(_MODEL_GRAPH, b"".join(graph))])
+    rest = [whole for number, _, whole in _fields(memoryview(model)) if number != _MODEL_GRAPH]
+    head = _key(_MODEL_GRAPH, _BYTES) + _varint(sum(map(len, graph)))
+    return b"".join([*rest, head, *graph])  # the weights are copied once
 
 
 def _graph(model: bytes) -> memoryview:
@@ -161,11 +164,6 @@ def _packed(values: memoryview) -> list[int]:
         value, place = _read_varint(values, place)
         found.append(value)
     return found
-
-
-def _whole_fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    for number, _, whole in _fields(message):
-        yield number, whole
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview, memoryview]]:

@@ -104,9 +104,12 @@ def open_session(model: bytes, *, provider: Provider = "auto", threads: int | No
 
     def on(*providers: str | tuple[str, dict[str, str]]) -> Any:
         # With onnxruntime's own fallback a later run, too, could move to the CPU, with a line on stdout.
-        return ort.InferenceSession(
+        session = ort.InferenceSession(
             model, sess_options=_options(ort, threads), providers=list(providers), enable_fallback=0
         )
+        # onnxruntime keeps the file's bytes for a fallback, beside the weights that it made of them.
+        session._model_bytes = None
+        return session
 
     if provider == "cpu":
         return on(CPU)
@@ -134,6 +137,8 @@ def open_session(model: bytes, *, provider: Provider = "auto", threads: int | No
 def _options(ort: Any, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception, too
+    # A pattern is kept for every size of input, each with memory of its own.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -67,12 +67,6 @@ class Scrfd:
                 f"{file} is no SCRFD with landmarks: it has {len(self._outputs)} outputs, expected 9; "
                 "give a file whose name says kps or det_*g"
             )
-        try:
-            self._find(np.zeros((64, 96, 3), np.uint8))
-        except Exception as error:  # onnxruntime's own classes have no common public base
-            raise MissingPartError(
-                f"{file} takes pictures of one size only; try it as insightface:{file}"
-            ) from error
 
     def detect(self, image: Image) -> list[Face]:
         """Find faces; see :meth:`fedfr_edge.vision.detect.Detector.detect`."""

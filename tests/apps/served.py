@@ -34,11 +34,13 @@ class Server:
     Attributes:
         process: the process.
         port: where it listens.
+        address: what it says to type into a browser.
         token: the operator's.
     """
 
     process: subprocess.Popen[str]
     port: int
+    address: str
     token: str
 
     def end(self) -> tuple[int, str]:
@@ -50,8 +52,10 @@ class Server:
 
 PROGRAM = """
 import dataclasses, sys
-from fedfr_edge.apps.web import start
+from fedfr_edge.apps.web import start, static_files
 from fedfr_edge.cli import run
+large = static_files.served("large.js", bytes({large}))
+start.page_files = lambda: {{**static_files.page_files(), "/large.js": large}}
 limits = dataclasses.replace(start.Limits(), {changes})
 start.Limits = lambda: limits
 run()
@@ -60,7 +64,7 @@ run()
 
 @contextmanager
 def running(
-    folder: Path, *more: str, model: Path = MODEL, port: int = 0, limits: str = ""
+    folder: Path, *more: str, model: Path = MODEL, port: int = 0, limits: str = "", large: int = 0
 ) -> Iterator[Server]:
     """``fedfr serve`` over a gallery in ``folder``.
 
@@ -70,8 +74,15 @@ def running(
         model: what recognises.
         port: 0 takes a free one.
         limits: what is to be changed about them, as keyword arguments.
+        large: bytes of a file ``/large.js``.
     """
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", PROGRAM.format(changes=limits)]
+    command = [
+        sys.executable,
+        "-W",
+        "error::RuntimeWarning",
+        "-c",
+        PROGRAM.format(changes=limits, large=large),
+    ]
     process = subprocess.Popen(
         [
             *command,
@@ -93,7 +104,7 @@ def running(
         token = ""
         if "--in-browser" not in more:
             token = process.stdout.readline().strip().partition("#operator=")[2]
-        yield Server(process, int(address.rstrip("/").rpartition(":")[2]), token)
+        yield Server(process, port or int(address.rstrip("/").rpartition(":")[2]), address, token)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -225,6 +225,9 @@ def test_the_server_answers_and_changes_nothing(client: Client, runs: Path) -> N
     before = stamps()
     listed = client.get("/api/runs").json()
     assert {run["name"] for run in listed["runs"]} == {"one", MARKUP}
+    again = client.get(f"/api/runs?tag={listed['tag']}").json()
+    assert set(again) == {"now", "tag"}  # nothing has changed
+    assert "runs" in client.get("/api/runs?tag=another").json()
     (one,) = (run for run in listed["runs"] if run["name"] == "one")
     whole = client.get(f"/api/runs/{one['id']}").json()
     assert whole["tag"] == one["tag"]

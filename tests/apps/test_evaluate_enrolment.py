@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from fedfr_edge.cli import main
-from fedfr_edge.data.split import make_split
+from fedfr_edge.data.split import Split, make_split
 from fedfr_edge.data.store import StoreWriter
 from fedfr_edge.errors import ModelError
 from fedfr_edge.recognition.encoder import OnnxEncoder
@@ -36,14 +36,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("enrolment")
     rng = np.random.default_rng(0)
     with StoreWriter(folder / "store", source="drawn", licence="CC0-1.0") as writer:
-        for person in range(7):
+        for person in range(8):
             blocks = rng.integers(0, 256, (14, 14, 3))
             for image in range(14):
                 grain = rng.integers(-90, 91, (14, 14, 3))
                 face = np.clip(blocks + grain, 0, 255).astype(np.uint8).repeat(8, 0).repeat(8, 1)
                 writer.add(face, f"P_{person}", f"P_{person}/{image:02d}")
         store = writer.finish()
-    split = make_split(store, public=1, clients=2, per_client=3, train_images=2, test_images=12, seed=0)
+    split = make_split(store, public=2, clients=2, per_client=3, train_images=2, test_images=12, seed=0)
     split.save(folder / "split.json")
     exported = folder / "exported"
     exported.mkdir()
@@ -74,7 +74,7 @@ def test_the_figures_are_written_and_enrol_says_them(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert evaluate(made, tmp_path / "out") == 0
     printed = capsys.readouterr().out
-    assert "not trained on" in printed
+    assert "trained on by others" in printed
     record = json.loads((tmp_path / "out" / "enrolment.json").read_text())
     ways = {
         (each["model"], each["combine"], each["drop_outliers"], each["wrong"]) for each in record["results"]
@@ -82,13 +82,29 @@ def test_the_figures_are_written_and_enrol_says_them(
     assert len(ways) == 12 + 12 + 6  # the backbone's space has no limit to leave out by
     assert len(record["results"]) == 2 * len(ways)
     for result in record["results"]:
-        new = result["group"] == "not trained on"
+        new = result["group"] == "trained on by others"
         assert result["people"] == {"client-00": 3, "client-01": 3}
         # Two models, two draws, three templates; nine probes each of three people, or of the other two.
         assert result["trials"] == {"mated": 108, "non_mated": 216 if new else 324}
         assert (result["rates"]["tar"]["value"] is None) == (result["model"] == "Θ_l")
-    assert "| not trained on | robust | left out |" in (tmp_path / "out" / "enrolment.md").read_text()
+    assert "| trained on by others | robust | left out |" in (tmp_path / "out" / "enrolment.md").read_text()
     assert (tmp_path / "out" / "enrolment.toml").exists()
+    values = {
+        (each["model"], each["combine"], each["drop_outliers"], each["wrong"], each["group"]): each["rates"][
+            "tar_at"
+        ][0]["value"]
+        for each in record["results"]
+    }
+    (change,) = (
+        each
+        for each in record["differences"]
+        if (each["group"], each["change"]) == ("trained on", "left out − kept, 1 wrong")
+    )
+    assert change["value"] == pytest.approx(
+        values["[Θ_l, Π_l]", "mean", True, 1, "trained on"]
+        - values["[Θ_l, Π_l]", "mean", False, 1, "trained on"]
+    )
+    assert len(record["differences"]) == 2 * (2 + 6)
 
     model = tmp_path / "personal-client-00.onnx"
     model.write_bytes((made / "exported" / "personal-client-00.onnx").read_bytes())
@@ -116,10 +132,37 @@ def test_the_figures_are_written_and_enrol_says_them(
         result["clients"]["client-00"]
         for result in record["results"]
         if (result["model"], result["combine"], result["drop_outliers"], result["wrong"], result["group"])
-        == ("[Θ_l, Π_l]", "all", False, 0, "not trained on")
+        == ("[Θ_l, Π_l]", "all", False, 0, "trained on by others")
     )
     assert of_file["new"]["tar"] == of_record["tar"]["value"]
     assert of_file["new"]["fmr"] == of_record["fmr"]["value"]
+
+
+def test_people_whom_no_training_saw_are_a_group_of_their_own(made: Path, tmp_path: Path) -> None:
+    import torch
+
+    from fedfr_edge.train.backbones.backbone import build_backbone
+    from fedfr_edge.train.backbones.spec import BackboneSpec
+    from fedfr_edge.train.checkpoint import GlobalModel, cpu_state, save_global
+    from fedfr_edge.train.public import HELD_OUT_CLASSES
+
+    spec = BackboneSpec("sphereface10", dim=16, width=4, input_size=28)
+    public = list(Split.load(made / "split.json").public)
+    for name, held_out in (("held", public), ("none", []), ("gone", ["Q_1", "Q_2"])):
+        model = GlobalModel(spec, cpu_state(build_backbone(spec, seed=0)), torch.zeros((2, spec.dim)), 0)
+        model.metadata[HELD_OUT_CLASSES] = json.dumps(held_out)
+        save_global(model, tmp_path / f"{name}.safetensors")
+    assert evaluate(made, tmp_path / "out", "--checkpoint", str(tmp_path / "held.safetensors")) == 0
+    record = json.loads((tmp_path / "out" / "enrolment.json").read_text())
+    unseen = [each for each in record["results"] if each["group"] == "seen by no training"]
+    assert len(unseen) == len(record["results"]) / 3
+    # Two models, two draws, two people, nine probes each of them; strangers: the other one and three more.
+    assert unseen[0]["trials"] == {"mated": 72, "non_mated": 288}
+    assert unseen[0]["people"] == {"client-00": 2, "client-01": 2}
+    known = json.loads((tmp_path / "out" / "personal-client-00.enrolment.json").read_text())
+    assert [rate["new"]["people"] for rate in known["rates"]] == [2] * 6  # what enrol says is of these
+    for name in ("none", "gone"):
+        assert evaluate(made, tmp_path / "more", "--checkpoint", str(tmp_path / f"{name}.safetensors")) == 1
 
 
 @pytest.mark.parametrize(

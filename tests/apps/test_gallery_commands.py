@@ -65,9 +65,10 @@ def test_delete_says_what_is_gone(gallery: Path, capsys: pytest.CaptureFixture[s
     shutil.copytree(gallery, copy)
     status, out, _ = run(capsys, "gallery", "delete", "Ben", "--gallery", gallery)
     assert status == 0
-    assert "template and key; 1 people left" in out
+    assert "template and key; 1 person left" in out
     assert "their key is destroyed" in out
     assert "RUN/clients" in out
+    assert f"\n1 person in {gallery} (id " in run(capsys, "gallery", "list", "--gallery", gallery)[1]
     status, _, err = run(capsys, "gallery", "list", "--gallery", copy, "--key-file", f"{gallery}.key")
     assert (status, "does not hold the key" in err) == (1, True)
     status, _, err = run(capsys, "gallery", "delete", "Eve", "--gallery", gallery)

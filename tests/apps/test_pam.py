@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
+import re
 import runpy
 import subprocess
 import sys
@@ -44,16 +44,37 @@ class Door:
 
     def command(self, who: str, *more: str) -> str:
         """What stands behind ``pam_exec.so`` in a service."""
-        # The counter of the gallery is kept below $XDG_STATE_HOME, which must not be the home of who tests.
         return (
-            f"/usr/bin/env XDG_STATE_HOME={self.folder / 'state'} {FEDFR} login --pam --threads 1 "
+            f"{FEDFR} login --pam --threads 1 "
             f"--model {ROOT / 'models' / 'synthetic.onnx'} --gallery {self.gallery} --video {self.film(who)} "
             + " ".join(more or ("--seconds", "20"))
         )
 
     def write(self, *lines: str) -> None:
+        self.write_stack("".join(f"auth {line}\n" for line in lines))
+
+    def write_stack(self, stack: str) -> None:
         (self.folder / "services").mkdir(exist_ok=True)
-        (self.folder / "services" / "door").write_text("".join(f"auth {line}\n" for line in lines))
+        (self.folder / "services" / "door").write_text(stack)
+
+    def documented(self, number: int, film: str, password: str) -> str:
+        """A stack of docs/pam.md with what is here in the place of what it names."""
+        blocks = re.findall(r"^```\n(auth .*?)^```$", (ROOT / "docs" / "pam.md").read_text(), re.M | re.S)
+        stack: str = re.sub(
+            r"/opt/fedfr/bin/fedfr login --pam.*?(?=\n(?:auth|@))",
+            self.command(film),
+            blocks[number],
+            flags=re.S,
+        )
+        for old, new in (
+            ("/opt/fedfr/bin/fedfr", str(FEDFR)),
+            ("/var/lib/fedfr/door.key", f"{self.gallery}.key"),
+            ("/var/lib/fedfr/door", str(self.gallery)),
+            ("pam_unix.so", password),
+            ("@include common-auth", f"auth required {password}"),
+        ):
+            stack = stack.replace(old, new)
+        return stack
 
     def ask(self, user: str, host: str | None = None) -> dict[str, Any]:
         arguments = [str(self.folder / "services"), "door", user, *([] if host is None else [host])]
@@ -68,6 +89,17 @@ class Door:
         lines = (self.gallery / "audit.jsonl").read_text().splitlines()
         return [entry for entry in map(json.loads, lines) if entry["event"] == "login"]
 
+    def fail(self, times: int) -> None:
+        """Count failures without the seconds that each would take."""
+        from fedfr_edge.recognition.capture import Reason
+        from fedfr_edge.recognition.decision import Decision
+        from fedfr_edge.recognition.keys import KeyFile
+        from fedfr_edge.recognition.vault import Vault
+
+        with Vault.open(self.gallery, KeyFile(Path(f"{self.gallery}.key"))) as vault:
+            for _ in range(times):
+                vault.record(Decision(False, Reason.NOT_RECOGNISED, None, 0.1, 0.5, 1, ""))
+
     def unlock(self) -> None:
         assert main(["gallery", "unlock", "--gallery", str(self.gallery)]) == 0
 
@@ -75,14 +107,12 @@ class Door:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Door:
     folder = tmp_path_factory.mktemp("door")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        (folder / "ana").mkdir()
-        for number in range(3):
-            cv2.imwrite(str(folder / "ana" / f"{number}.png"), films["portrait"](0, number)[:, :, ::-1])
-        door = Door(folder)
-        model = str(ROOT / "models" / "synthetic.onnx")
-        assert main(["enrol", "--model", model, "--gallery", str(door.gallery), str(folder / "ana")]) == 0
+    (folder / "ana").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / "ana" / f"{number}.png"), films["portrait"](0, number)[:, :, ::-1])
+    door = Door(folder)
+    model = str(ROOT / "models" / "synthetic.onnx")
+    assert main(["enrol", "--model", model, "--gallery", str(door.gallery), str(folder / "ana")]) == 0
     for who, picture in (
         ("ana", films["portrait"](0, 7)),
         ("stranger", films["portrait"](1, 7)),
@@ -93,9 +123,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Door:
 
 
 @pytest.fixture
-def door(made: Door, monkeypatch: pytest.MonkeyPatch) -> Door:
+def door(made: Door) -> Door:
     """The door, with no failures counted."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(made.folder / "state"))
     made.unlock()
     return made
 
@@ -121,38 +150,38 @@ def test_nobody_learns_who_is_enrolled(door: Door) -> None:
     assert told[0][0] != 0
     assert told[0][1] == ["refused"]
     # They count as failures alike: after the fifth it pauses, for Ana too.
-    door.write(f"required pam_exec.so quiet stdout {door.command('stranger')}")
-    assert door.ask("carol")["said"] == ["refused"]
+    door.fail(1)
     door.write(f"required pam_exec.so quiet stdout {door.command('ana')}")
     assert door.ask("ana")["said"] == door.ask("bob")["said"] == ["paused"]
 
 
 @needs_pam
-def test_the_password_stays_and_unlocks(door: Door) -> None:
-    """The stack of docs/pam.md; pam_permit and pam_deny stand for a right and a wrong password."""
+def test_the_documented_line(door: Door) -> None:
+    """pam_permit and pam_deny stand for a right and a wrong password."""
+    for film, password, lets_in in (
+        ("ana", "pam_deny.so", True),
+        ("stranger", "pam_permit.so", True),
+        ("stranger", "pam_deny.so", False),
+    ):
+        stack = door.documented(0, film, password)
+        assert stack.startswith("auth  sufficient  pam_exec.so quiet /")
+        door.write_stack(stack)
+        assert (door.ask("ana")["code"] == 0) == lets_in, stack
 
-    def stack(film: str, password: str) -> None:
-        unlock = f"{FEDFR} gallery unlock --gallery {door.gallery}"
-        door.write(
-            f"[success=3 default=ignore] pam_exec.so quiet {door.command(film)}",
-            f"[success=1 default=ignore] {password}",
-            "requisite pam_deny.so",
-            f"optional pam_exec.so quiet /usr/bin/env XDG_STATE_HOME={door.folder / 'state'} {unlock}",
-            "required pam_permit.so",
-        )
 
-    stack("ana", "pam_deny.so")
-    assert door.ask("ana")["code"] == 0
-    stack("stranger", "pam_deny.so")
-    for _ in range(5):
-        assert door.ask("ana")["code"] != 0
-    stack("ana", "pam_deny.so")
-    assert door.ask("ana")["code"] != 0
+@needs_pam
+def test_the_documented_stack_unlocks_after_the_password(door: Door) -> None:
+    def asked(film: str, password: str) -> int:
+        door.write_stack(door.documented(1, film, password))
+        return int(door.ask("ana")["code"])
+
+    assert asked("ana", "pam_deny.so") == 0
+    door.fail(4)
+    assert asked("stranger", "pam_deny.so") != 0
+    assert asked("ana", "pam_deny.so") != 0
     assert door.log()[-1]["reason"] == "locked"
-    stack("stranger", "pam_permit.so")
-    assert door.ask("ana")["code"] == 0
-    stack("ana", "pam_deny.so")
-    assert door.ask("ana")["code"] == 0
+    assert asked("stranger", "pam_permit.so") == 0
+    assert asked("ana", "pam_deny.so") == 0
 
 
 @needs_pam
@@ -218,26 +247,17 @@ def run(door: Door, environment: dict[str, str], *arguments: str) -> subprocess.
 
 
 def test_an_empty_environment_is_enough(door: Door) -> None:
-    """No HOME, no PATH, no locale: the state's folder is then found through the user's entry."""
-    header = json.loads((door.gallery / "header.json").read_text())
-    state = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "fedfr-edge"
-    was_there = state.exists()
-    try:
-        done = run(door, {"PAM_USER": "ana"}, "--video", str(door.film("ana")))
-        assert (done.returncode, done.stdout, done.stderr) == (pam.ACCEPTED, "accepted\n", "")
-    finally:
-        for left in state.glob(f"*{header['gallery']}*"):
-            left.unlink()
-        if not was_there and state.exists():
-            state.rmdir()
+    """No HOME, no PATH, no locale."""
+    done = run(door, {"PAM_USER": "ana"}, "--video", str(door.film("ana")))
+    assert (done.returncode, done.stdout, done.stderr) == (pam.ACCEPTED, "accepted\n", "")
 
 
 def test_each_answer_has_its_exit_status(door: Door) -> None:
-    environment = {"PAM_USER": "ana", "PAM_TYPE": "auth", "XDG_STATE_HOME": str(door.folder / "state")}
+    environment = {"PAM_USER": "ana", "PAM_TYPE": "auth"}
     film = ["--video", str(door.film("stranger"))]
-    for _ in range(5):
-        done = run(door, environment, *film)
-        assert (done.returncode, done.stdout, done.stderr) == (pam.REFUSED, "refused\n", "")
+    door.fail(4)
+    done = run(door, environment, *film)
+    assert (done.returncode, done.stdout, done.stderr) == (pam.REFUSED, "refused\n", "")
     done = run(door, environment, *film)
     assert (done.returncode, done.stdout, done.stderr) == (pam.PAUSED, "paused\n", "")
     door.unlock()

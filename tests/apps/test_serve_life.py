@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import runpy
@@ -175,6 +176,31 @@ def test_https(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
             assert line.recv(100) == b""
 
 
+def test_a_proxy_is_believed_only_where_one_is_named(tmp_path: Path) -> None:
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7", "Host": "door.example.org"}
+
+    def cookie(port: int) -> str:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        line.request("GET", "/api/info", headers=forwarded)
+        found = line.getresponse().getheader("Set-Cookie") or ""
+        line.close()
+        return found
+
+    named = ("--host-name", "door.example.org")
+    with served["running"](tmp_path, *named) as server:
+        assert "Secure" not in cookie(server.port)
+        assert "HttpOnly" in cookie(server.port)
+    port = free_port()
+    with served["running"](tmp_path, *named, "--proxy", "127.0.0.1", port=port) as server:
+        assert server.address == "https://door.example.org/"
+        assert "Secure" in cookie(port)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
 def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path, *options: str) -> str:
     """The one line of a start that is refused."""
     gallery = ["--gallery", str(tmp_path / "g.vault")]
@@ -222,6 +248,19 @@ def test_starts_that_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
     assert main(["serve", "--model", str(served["MODEL"])]) == 1
     assert "no gallery is given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--gallery g", "--liveness", "--passive 2.7:x.onnx", "--gates backbone", "--no-lockout"],
+)
+def test_nothing_that_guards_a_login_is_left_aside_in_silence(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert main(["serve", "--model", str(served["MODEL"]), "--in-browser", *option.split()]) == 1
+    line = capsys.readouterr().err
+    assert option.split()[0] in line
+    assert "does not go with --in-browser" in line
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def webcam(tmp_path_factory: pytest.TempPathFactory) -> Webcam:
 
 @pytest.fixture(scope="module")
 def launch(chromium: str, webcam: Webcam) -> Iterator[Launch]:
-    """Starts headless browsers with the flags that are given; the fake webcam plays the film of ``webcam``."""
+    """Starts headless browsers with the flags that are given; their webcam plays the film of ``webcam``."""
     from playwright.sync_api import sync_playwright
 
     # Not for the whole session: Playwright's event loop would be in the way of other tests' own.
@@ -92,8 +92,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
-        def make(*options: str, gallery: bool = True) -> Served:
-            made.append(Served(tmp_path_factory.mktemp("served"), *options, gallery=gallery))
+        def make(*options: str, **more: Any) -> Served:
+            made.append(Served(tmp_path_factory.mktemp("served"), *options, **more))
             return made[-1]
 
         yield make

@@ -25,12 +25,14 @@ _ON_THE_PAGE = """
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = texts.nextNode(); node; node = texts.nextNode()) {
     const element = node.parentElement;
-    if (!node.data.trim() || !shown(element) || element.closest(':disabled, .button:has(:disabled)')) continue;
+    if (!node.data.trim() || !shown(element)) continue;
+    if (element.closest(':disabled, .button:has(:disabled)')) continue;
     const [a, b] = [rgb(getComputedStyle(element).color), ground(element)].map(light).sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     if (ratio < 4.5) low.push([node.data, ratio]);
   }
-  for (const element of document.querySelectorAll('a:not(.skip), button, .button, input:not([type=file]), summary')) {
+  const controls = 'a:not(.skip), button, .button, input:not([type=file]), summary';
+  for (const element of document.querySelectorAll(controls)) {
     if (!shown(element)) continue;
     const { width, height } = element.getBoundingClientRect();
     if (width < 24 || height < 34) small.push([element.outerHTML.slice(0, 80), width, height]);
@@ -42,7 +44,7 @@ _ON_THE_PAGE = """
 
 
 def faults_of(page: Page) -> dict[str, Any]:
-    """What a person with weak eyes, a thick finger or a narrow screen would stumble over; nothing, if all is well.
+    """What people with weak eyes, thick fingers or narrow screens would stumble over; empty if all is well.
 
     Texts with a contrast below 4.5 (WCAG 2 AA; what cannot be used now is exempt), controls smaller than a
     finger can hit, and contents wider than the screen.
@@ -51,7 +53,7 @@ def faults_of(page: Page) -> dict[str, Any]:
 
 
 def nameless(page: Page) -> list[str]:
-    """Roles of what can be used but that the browser has no name for, which a screen reader could read out."""
+    """Roles of what can be used, but has no name that a screen reader could read out."""
     session = page.context.new_cdp_session(page)
     tree = session.send("Accessibility.getFullAXTree")["nodes"]
     session.detach()

@@ -34,10 +34,12 @@ class Served:
         folder: for the gallery, its key and what the server writes.
         options: of ``fedfr serve``, beside model, gallery and port.
         gallery: the server decides; else options say what it does.
+        model: the exported model.
     """
 
-    def __init__(self, folder: Path, *options: str, gallery: bool = True) -> None:
+    def __init__(self, folder: Path, *options: str, gallery: bool = True, model: Path = MODEL) -> None:
         self.folder = folder
+        self.model = model
         self.gallery = folder / "gallery"
         self.options = ("--gallery", str(self.gallery), *options) if gallery else options
         self.port = free_port()
@@ -55,12 +57,25 @@ class Served:
         photos.mkdir(exist_ok=True)
         for number, pose in enumerate(looks):
             cv2.imwrite(str(photos / f"{number}.png"), frame(person, pose)[:, :, ::-1])
-        common = ["--model", str(MODEL), "--gallery", str(self.gallery)]
-        assert main(["enrol", *common, "--name", name, str(photos)]) == 0
+        self.enrol_from(name, [photos])
+
+    def enrol_from(self, name: str, photos: Sequence[Path]) -> None:
+        """Enrol somebody from photographs with ``fedfr enrol``."""
+        common = ["--model", str(self.model), "--gallery", str(self.gallery)]
+        assert main(["enrol", *common, "--name", name, *map(str, photos)]) == 0
 
     def start(self) -> Served:
         """Start it, and wait until it answers."""
-        command = ["serve", "--model", str(MODEL), "--port", str(self.port), "--threads", "1", *self.options]
+        command = [
+            "serve",
+            "--model",
+            str(self.model),
+            "--port",
+            str(self.port),
+            "--threads",
+            "1",
+            *self.options,
+        ]
         log = (self.folder / "serve.log").open("a+")
         with log:
             self.process = subprocess.Popen(

@@ -54,8 +54,8 @@ def test_browser_frame_to_drawn_answer_is_measured(
     times = page.evaluate("performance.getEntriesByName('look').map(({ duration }) => duration)")
     assert len(times) >= LOOKS - 1
     assert min(times) > 0
-    ordered = sorted(times)
+    late = sorted(times)[int(0.95 * len(times))]
     print(
         f"\nframe to drawn answer at 640x480, {len(times)} frames with detection and comparison, the server "
-        f"with 1 thread: median {statistics.median(times):.0f} ms, p95 {ordered[int(0.95 * len(times))]:.0f} ms"
+        f"with 1 thread: median {statistics.median(times):.0f} ms, 95 % within {late:.0f} ms"
     )

@@ -18,8 +18,8 @@ import pytest
 from acting import FRONT, Pose
 from in_browser import PICTURES, Site, as_rgba, serving
 
-from fedfr_edge.apps.device import quality_gate
 from fedfr_edge.apps.known_models import shipped_models
+from fedfr_edge.recognition.capture import quality_gate
 from fedfr_edge.recognition.lockout import WITHOUT_LIVENESS
 from fedfr_edge.recognition.policy import LoginPolicy
 from fedfr_edge.types import Image
@@ -248,7 +248,8 @@ def test_browser_scores_as_python_does(known: Here, site: Site) -> None:
         login = LoginSession(encoder=site.encoder, gallery=gallery, detector=detector, policy=LoginPolicy())
         decision = login.look(acting.frame(person), 0.0).decision
         assert decision is not None
-        assert known.login(person)["score"] == pytest.approx(decision.score, abs=0.01)
+        # Frames are first looked at in a smaller size, which moves landmarks by parts of a pixel.
+        assert known.login(person)["score"] == pytest.approx(decision.score, abs=0.03)
 
 
 def test_browser_says_what_is_wrong_with_a_look(known: Here) -> None:

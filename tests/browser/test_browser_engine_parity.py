@@ -73,9 +73,19 @@ async ([sent, landmarks]) => {
 """
 
 
+SEE = """
+async (sent) => {
+  const options = { live: true, several: "central", gate: false };
+  const { embedding, ...seen } = await engine.see(asPicture(sent), options);
+  return { ...seen, embedding: Array.from(embedding) };
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random network in full precision, exported as any other."""
+    runtime()  # without it, skip before anything that takes time
     torch = pytest.importorskip("torch")
     from fedfr_edge.export.write import export_generic
     from fedfr_edge.train.backbones.backbone import build_backbone
@@ -208,6 +218,32 @@ def test_browser_finds_the_same_faces_on_photographs(
     )
     assert faces > len(photographs)
     assert max(boxes, points) <= 1
+
+
+def compare_films(page: Page, site: Site, detector: Detector, images: list[Image]) -> tuple[float, float]:
+    """Frames of a film, first looked at in a smaller size: largest distance of a landmark, as a share of the
+    distance between the eyes, and lowest cosine of the embeddings."""
+    points, cosines = [], []
+    for image in images:
+        faces, found = detector.detect(image), page.evaluate(SEE, as_rgba(image))
+        face = largest_central(faces, image.shape)
+        assert found["faces"] == len(faces)
+        eyes = float(np.hypot(*(face.landmarks[1] - face.landmarks[0])))
+        points.append(float(np.abs(face.landmarks - found["landmarks"]).max()) / eyes)
+        (expected,) = site.encoder.embed(align(image, face.landmarks)[None])
+        cosines.append(float(expected @ np.array(found["embedding"], np.float32)))
+    return max(points), min(cosines)
+
+
+def test_browser_looks_at_films_nearly_as_at_photographs(
+    page: Page, site: Site, detector: Detector, portraits: list[Image]
+) -> None:
+    # A small face, which is lost at the smaller size, is found at the usual one.
+    tiny = acting.frame(1, acting.Pose(near=0.17))
+    distance, cosine = compare_films(page, site, detector, [*portraits, tiny])
+    print(f"\nframes: landmarks within {distance:.3f} of the eyes' distance, cosine from {cosine:.4f}")
+    assert distance <= 0.05
+    assert cosine >= 0.95
 
 
 def compare_crops(page: Page, detector: Detector, images: list[Image]) -> tuple[float, int]:

@@ -29,6 +29,12 @@ def server(serve: Callable[..., Served]) -> Served:
     return made.start()
 
 
+FOCUS_SEEN = """
+() => [document.activeElement, document.activeElement.closest('.button')]
+  .some((element) => element && getComputedStyle(element).outlineStyle === 'solid')
+"""
+
+
 def tab_to(page: Page, selector: str) -> None:
     """Press Tab until it is there, as somebody without a mouse would."""
     for _ in range(30):
@@ -37,12 +43,7 @@ def tab_to(page: Page, selector: str) -> None:
             break
     else:
         raise AssertionError(f"{selector} cannot be reached with Tab")
-    seen = "([outline, hidden]) => outline !== 'none' || hidden"
-    style = "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle"
-    on_label = "Boolean(document.activeElement.closest('.button'))"
-    assert page.evaluate(seen, [page.evaluate(style), page.evaluate(on_label)]), (
-        f"no focus is seen on {selector}"
-    )
+    assert page.evaluate(FOCUS_SEEN), f"no focus is seen on {selector}"
 
 
 def test_browser_keyboard_alone(server: Served, webcam: Webcam, visit: Callable[..., Visit]) -> None:
@@ -84,12 +85,13 @@ def test_browser_keyboard_alone(server: Served, webcam: Webcam, visit: Callable[
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("light", {}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", PHONE),
-        ("phone-dark", {**PHONE, "color_scheme": "dark", "reduced_motion": "reduce"}),
+        pytest.param("light", {}, id="light"),
+        pytest.param("dark", {"color_scheme": "dark"}, id="dark", marks=pytest.mark.long),
+        pytest.param("phone", PHONE, id="phone", marks=pytest.mark.long),
+        pytest.param(
+            "phone-dark", {**PHONE, "color_scheme": "dark", "reduced_motion": "reduce"}, id="phone-dark"
+        ),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_browser_every_state_can_be_read(
     server: Served, webcam: Webcam, visit: Callable[..., Visit], name: str, options: dict[str, Any]

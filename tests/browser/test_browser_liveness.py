@@ -74,6 +74,7 @@ def test_browser_a_living_head_follows_and_is_let_in(server: Served, visit: Call
     here.shoot("liveness-accepted")
 
 
+@pytest.mark.long
 def test_browser_a_living_stranger_is_refused(server: Served, visit: Callable[..., Visit]) -> None:
     here = visit(server)
     here.page.add_init_script(living_camera(EVE))

@@ -85,7 +85,10 @@ def test_browser_enrol_from_photographs_then_delete(server: Served, visit: Calla
     page.fill("#enrol-name", LONG)
     poses = [FRONT, Pose(yaw=14), Pose(yaw=-14), Pose(near=1.4), Pose(pitch=10), Pose(yaw=20), Pose(yaw=-20)]
     files = [photo(EVE, pose, f"{number}.png") for number, pose in enumerate(poses)]
-    page.set_input_files("#enrol-photos", [{**files[0], "name": "bad.png", "buffer": b"no picture"}, *files])
+    bad = {**files[0], "name": "bad.png", "buffer": b"no picture"}
+    page.set_input_files("#enrol-photos", [bad])
+    expect(page.locator("#enrol-error")).to_contain_text("No photo could be used")
+    page.set_input_files("#enrol-photos", [bad, *files])
     expect(page.locator("#enrol-result")).to_contain_text(f"{LONG} is enrolled.")
     expect(page.locator("#enrol-looks .refused").last).to_contain_text("bad.png is no picture")
     here.shoot("enrol-from-photographs")

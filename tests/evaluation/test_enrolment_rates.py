@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from fedfr_edge.apps.enrolment_trials import NEW, TRAINED, Images, images_of, run_trials
+from fedfr_edge.apps.enrolment_trials import NEW, NOBODY, TRAINED, UNSEEN, Images, images_of, run_trials
 from fedfr_edge.evaluation.bootstrap import Resampling
 from fedfr_edge.evaluation.enrolment import TemplateTrials, enrolment_rates
 from fedfr_edge.recognition.enrol_policy import EnrolPolicy
@@ -100,8 +100,8 @@ def test_rates_that_the_trials_cannot_carry_say_so() -> None:
 
 @pytest.fixture
 def images() -> Images:
-    """Three clients with 2, 3 and 2 people, 9 images each."""
-    return Images(np.arange(7).repeat(9), ("a", "a", "b", "b", "b", "c", "c"))
+    """Two clients with 2 and 3 people, and 2 people of nobody, 9 images each."""
+    return Images(np.arange(7).repeat(9), ("a", "a", "b", "b", "b", NOBODY, NOBODY))
 
 
 def test_people_get_numbers_client_by_client() -> None:
@@ -138,7 +138,7 @@ def test_a_person_is_drawn_as_often_whoever_asks(images: Images) -> None:
     assert np.array_equal(everybody[:, 2:5], resampling.weights("b", 3))
 
 
-@pytest.mark.parametrize("group", [TRAINED, NEW])
+@pytest.mark.parametrize("group", [TRAINED, NEW, UNSEEN])
 @pytest.mark.parametrize("combine", ["mean", "all"])
 def test_trials_are_all_comparisons_and_no_others(images: Images, group: str, combine: str) -> None:
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_trials_are_all_comparisons_and_no_others(images: Images, group: str, co
         resampling=Resampling(5, 0),
     )
     strangers = [0, 1, 5, 6]
-    enrolled = [2, 3, 4] if group == TRAINED else strangers
+    enrolled = {TRAINED: [2, 3, 4], NEW: [0, 1], UNSEEN: [5, 6]}[group]
     expected_mated, expected = [], []
     for draw, person in itertools.product(draws, enrolled):
         rows = embeddings[[*draw.enrolled[person], *draw.planted[person]]].astype(np.float64)

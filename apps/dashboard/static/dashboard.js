@@ -6,6 +6,7 @@ const MOST = 12; // runs side by side; more lines than that nobody tells apart
 const byId = (id) => document.getElementById(id);
 const details = new Map(); // run id -> all about it, with the tag that it has
 let runs = [];
+let tag = ""; // of all of them, as they were last told
 let chosen = location.hash.slice(1).split(",").filter(Boolean);
 let client = "";
 let silentSince = null;
@@ -64,9 +65,11 @@ async function ask(path) {
 async function update() {
   if (!window.fedfr.live) return draw();
   try {
-    const found = await ask("api/runs");
-    tell(runs, found.runs);
-    runs = found.runs;
+    const found = await ask(`api/runs?tag=${tag}`);
+    if (found.runs) {
+      tell(runs, found.runs);
+      ({ runs, tag } = found);
+    }
     for (const run of shownRuns()) {
       if (details.get(run.id)?.tag !== run.tag) details.set(run.id, await ask(`api/runs/${run.id}`));
     }
@@ -89,8 +92,10 @@ function link(kind, text) {
 }
 
 async function follow() {
+  const began = performance.now();
   if (!document.hidden) await update();
-  setTimeout(follow, EVERY);
+  // With hundreds of runs a look costs the server something: it is to be idle most of the time.
+  setTimeout(follow, Math.min(PATIENCE, Math.max(EVERY, 20 * (performance.now() - began))));
 }
 
 addEventListener("hashchange", () => {

@@ -66,6 +66,7 @@ export class Enrol {
     if (name && count <= most) return name;
     if (name) say($("enrol-error"), "enrol.long_name", { count, most });
     else say($("enrol-error"), "enrol.no_name");
+    this.advice.clear();
     $("enrol-name").setAttribute("aria-invalid", "true");
     $("enrol-name").focus();
     return null;
@@ -73,7 +74,7 @@ export class Enrol {
 
   start() {
     return this.attempt((request, signal) => {
-      hush($("enrol-advice"));
+      this.advice.now("login.nobody");
       const { backend } = this.app;
       const camera = new Camera($("video"));
       return film({ backend, camera, request, signal, tell: (reply) => this.tell(reply) });
@@ -84,30 +85,36 @@ export class Enrol {
     return this.attempt(async (request, signal) => {
       const { backend } = this.app;
       this.advice.clear();
-      const session = await backend.begin({ ...request, photos: files.length });
+      const readable = [];
+      for (const file of files) {
+        try {
+          readable.push([file.name, await readPhoto(file, backend.info.limits)]);
+        } catch (error) {
+          this.photo(file.name, { accepted: false, text: words(error.key, error.values) });
+        }
+      }
+      if (!readable.length) return null;
+      const session = await backend.begin({ ...request, photos: readable.length });
       let reply = null;
       try {
-        for (const file of files) {
-          let look;
-          try {
-            reply = await session.look(await readPhoto(file, backend.info.limits));
-            look = reply.enrol.look;
-            this.bar(reply.enrol);
-          } catch (error) {
-            if (!isOurs(error)) throw error;
-            look = { accepted: false, text: words(error.key, error.values) };
-          }
-          this.open(look.accepted ? "enrol.photo_taken" : "enrol.photo_refused", { file: file.name }, look.accepted);
-          if (!look.accepted) this.line.querySelector(".quiet").append(sentence(look.text));
-          this.line = null;
-          if (signal.aborted) return reply;
+        for (const [name, canvas] of readable) {
+          reply = await session.look(canvas);
+          if (signal.aborted) return null;
+          this.photo(name, reply.enrol.look);
+          this.bar(reply.enrol);
         }
-        if (reply?.enrol.taken) reply = await session.finish();
+        return reply.enrol.taken ? await session.finish() : null;
       } finally {
         session.close();
       }
-      return reply;
     });
+  }
+
+  // One line for each photograph.
+  photo(file, { accepted, text }) {
+    this.open(accepted ? "enrol.photo_taken" : "enrol.photo_refused", { file }, accepted);
+    if (!accepted) this.line.querySelector(".quiet").append(text);
+    this.line = null;
   }
 
   async attempt(act) {
@@ -186,8 +193,7 @@ export class Enrol {
     }
     setStage("off");
     this.label("enrol.go");
-    const { taken, needed } = enrol ?? { taken: 0, needed: $("enrol-progress").max };
-    say($("enrol-error"), "enrol.not_enough", { taken, needed });
+    say($("enrol-error"), "enrol.no_photo");
   }
 
   fail(error) {

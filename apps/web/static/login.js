@@ -1,7 +1,7 @@
 // Logging in: film or photograph, what to do next, then the verdict; and the wait after too many failures.
 
 import { Camera } from "./camera.js";
-import { $, duration, hush, say, sayError } from "./dom.js";
+import { $, duration, say, sayError } from "./dom.js";
 import { film } from "./film.js";
 import { isOurs, readPhoto } from "./photo.js";
 import { setStage, showHint } from "./stage.js";
@@ -58,7 +58,7 @@ export class Login {
 
   start() {
     return this.attempt(async (signal) => {
-      hush($("login-advice"));
+      this.advice.now("login.nobody");
       const request = { kind: "login", claim: this.claim };
       const { backend } = this.app;
       const camera = new Camera($("video"));

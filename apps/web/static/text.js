@@ -28,13 +28,13 @@ export const TEXT = {
   "stage.photo": "Looking at the photograph …",
 
   "camera.refused":
-    "The camera was not allowed. Allow it for this page in the browser, then try again, or use a photograph.",
-  "camera.none": "No camera was found. Connect one and try again, or use a photograph.",
+    "The camera was not allowed. Allow it for this page in the browser, then try again.",
+  "camera.none": "No camera was found. Connect one, then try again.",
   "camera.busy": "The camera is in use by another program. Close that and try again.",
   "camera.insecure":
-    "The browser gives the camera only to pages from this machine or over https. Use a photograph instead.",
+    "The browser gives the camera only to pages from this machine or over https.",
   "camera.lost": "The camera was lost. Check that it is connected, then try again.",
-  "camera.failed": "The camera could not be started. Try again, or use a photograph.",
+  "camera.failed": "The camera could not be started. Try again.",
 
   "login.heading": "Log in",
   "login.ready": "Press the button and look at the camera.",
@@ -87,7 +87,7 @@ export const TEXT = {
   "enrol.photo_taken": "{file}: taken",
   "enrol.photo_refused": "{file}: not taken",
   "enrol.done": "{name} is enrolled.",
-  "enrol.not_enough": "{taken} of {needed} looks were usable: nobody was enrolled. Add other photographs.",
+  "enrol.no_photo": "No photo could be used, so nobody was enrolled. Try others.",
 
   "people.heading": "Enrolled people",
   "people.none": "Nobody is enrolled yet.",
@@ -105,10 +105,15 @@ export const TEXT = {
   "log.unknown": "nobody recognised",
   "log.gone": "a person who was deleted",
   "log.event.enrol": "Enrolled",
-  "log.event.replace": "Enrolled again",
   "log.event.login": "Login",
   "log.event.delete": "Deleted",
-  "log.event.unlock": "Unlocked by the operator",
+  "log.event.other_factor": "Unlocked by the operator",
+  "log.event.make": "Gallery made",
+  "log.event.rekey": "Key changed",
+  "log.event.calibrate": "Threshold calibrated",
+  "log.event.import": "Imported",
+  "log.event.export": "Exported",
+  "log.event.accept_restored": "Older copy accepted",
   "log.accepted": "accepted",
   "log.refused": "refused: {reason}",
 

@@ -31,8 +31,8 @@ function showFacts(verdict) {
   if (verdict.score !== null) fact("verdict.score", number(verdict.score));
   if (verdict.threshold !== null) fact("verdict.threshold", number(verdict.threshold));
   if (verdict.far !== null) fact("verdict.far", rate(verdict));
-  if (verdict.gates) {
-    const { score, threshold } = verdict.gates;
+  if (verdict.second) {
+    const { score, threshold } = verdict.second;
     fact("verdict.gate", words("verdict.gate_value", { score: number(score), threshold: number(threshold) }));
   }
   if (verdict.rests_on) fact("verdict.rests_on", verdict.rests_on);

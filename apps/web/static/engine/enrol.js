@@ -32,7 +32,7 @@ export class Enrol {
   look(seen, height, at) {
     if (this.done) return { accepted: false, code: null };
     this.since ??= at;
-    const code = seen.quality[0] ?? seen.reason ?? (this.isAsked(seen) ? this.misfit(seen.embedding) : "");
+    const code = fault(seen) ?? (this.isAsked(seen) ? this.misfit(seen.embedding) : "");
     if (code !== null) {
       if (this.first !== null && at - this.since > this.settings.limits.patience) this.askNext(at);
       return { accepted: false, code: code || null };
@@ -79,36 +79,62 @@ export class Enrol {
     if (pose === "closer") return this.first.tall * limits.nearer <= limits.widest * this.first.height;
     return pose !== "farther" || this.first.crop / limits.nearer >= least_size;
   }
+}
 
-  /**
-   * The template of the looks taken; see propose in Python.
-   *
-   * @param people those enrolled, {name, vector}
-   * @param threshold of a login, for remarks
-   * @returns {vector, images, report: [text]}
-   */
-  finish(people, threshold) {
-    const { outlier, repeat } = this.settings;
-    const report = [];
-    let kept = this.taken;
-    const drop = (rows, tell) => {
-      for (const found of rows) report.push(`${sentence(kept[found.row].label)} ${tell(found)}.`);
-      kept = kept.filter((_, row) => !rows.some((found) => found.row === row));
-    };
-    const vectors = () => kept.map((look) => look.embedding);
-    const labels = kept.map((look) => look.label);
-    drop(repeats(vectors(), repeat), ({ other, score }) => `is ${labels[other]} again (cosine ${score.toFixed(3)}); counted once`);
-    if (outlier !== null) {
-      drop(outliers(vectors(), outlier), ({ score }) => `is unlike the others (cosine ${score.toFixed(3)}); left out`);
-    }
-    const vector = mean(vectors());
-    for (const person of people) {
-      const highest = Math.max(...vectors().map((embedding) => cosine(person.vector, embedding)));
-      if (Math.max(highest, cosine(person.vector, vector)) < threshold) continue;
-      report.push(`Hard to tell from ${person.name}, who is enrolled (highest score ${highest.toFixed(3)}).`);
-    }
-    return { vector, images: kept.length, report };
+/** Photographs instead of frames: nothing is asked for, each is judged by itself. */
+export class Photos {
+  done = false;
+  next = "front";
+
+  /** @param looks how many will come */
+  constructor(settings, looks) {
+    this.settings = { ...settings, looks };
+    this.taken = [];
+    this.seen = 0;
   }
+
+  look(seen) {
+    this.seen++;
+    const code = fault(seen);
+    if (code === null) this.taken.push({ label: `photo ${this.seen}`, embedding: seen.embedding });
+    return { accepted: code === null, code };
+  }
+}
+
+/**
+ * The template of looks; see propose in Python.
+ *
+ * @param taken [{label, embedding}], at least one
+ * @param people those enrolled, {name, vector}
+ * @param threshold of a login, for remarks
+ * @returns {vector, images, report: [text]}
+ */
+export function propose(taken, { outlier, repeat }, people, threshold) {
+  const report = [];
+  let kept = taken;
+  const vectors = () => kept.map((look) => look.embedding);
+  const drop = (rows, tell) => {
+    for (const found of rows) report.push(`${capital(kept[found.row].label)} ${tell(found)}.`);
+    kept = kept.filter((_, row) => !rows.some((found) => found.row === row));
+  };
+  drop(repeats(vectors(), repeat), ({ other, score }) => {
+    return `is ${taken[other].label} again (cosine ${score.toFixed(3)}); counted once`;
+  });
+  if (outlier !== null) {
+    drop(outliers(vectors(), outlier), ({ score }) => `is unlike the others (cosine ${score.toFixed(3)}); left out`);
+  }
+  const vector = mean(vectors());
+  for (const person of people) {
+    const highest = Math.max(...vectors().map((embedding) => cosine(person.vector, embedding)));
+    if (Math.max(highest, cosine(person.vector, vector)) < threshold) continue;
+    report.push(`Hard to tell from ${person.name}, who is enrolled (highest score ${highest.toFixed(3)}).`);
+  }
+  return { vector, images: kept.length, report };
+}
+
+/** Why a look's face cannot be used, the first of several reasons; null where it can. */
+function fault({ quality, reason }) {
+  return quality[0] ?? reason;
 }
 
 function tall({ box: [, top, , bottom] }) {
@@ -116,6 +142,6 @@ function tall({ box: [, top, , bottom] }) {
   return Math.max(bottom - top, 1e-6);
 }
 
-function sentence(text) {
+function capital(text) {
   return text[0].toUpperCase() + text.slice(1);
 }

@@ -2,14 +2,14 @@
 
 import { Fault } from "./fault.js";
 
-/** More threads than this do not help at these sizes. */
-const MOST_THREADS = 2;
+/** A processor for the page itself, and no more threads than help at these sizes. */
+const threads = () => (self.crossOriginIsolated && navigator.hardwareConcurrency > 2 ? 2 : 1);
 
 export class Eyes {
   static async open(settings) {
     const eyes = new Eyes(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }));
-    const threads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
-    eyes.provider = await eyes.ask({ kind: "open", settings, options: { base: document.baseURI, threads } });
+    const options = { base: document.baseURI, threads: threads() };
+    eyes.provider = await eyes.ask({ kind: "open", settings, options });
     return eyes;
   }
 

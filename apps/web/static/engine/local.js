@@ -1,6 +1,6 @@
 // The back end that decides in the page: the same interface as remote.js, and no picture leaves the browser.
 
-import { Enrol } from "./enrol.js";
+import { Enrol, Photos, propose } from "./enrol.js";
 import { Eyes } from "./eyes.js";
 import { Fault } from "./fault.js";
 import { blocked, counted } from "./lockout.js";
@@ -61,27 +61,20 @@ class Local {
     throw new Fault("no_key", "There is no operator's key here: whoever uses this browser is the operator.");
   }
 
-  async begin({ kind, name, claim }) {
+  async begin({ kind, name, claim, photos }) {
     await this.refresh();
     if (this.foreign !== null) throw new Fault("model_mismatch", this.foreign);
     if (kind !== "enrol") return new LoginSitting(this, claim);
     const clean = cleaned(name, this.info.limits);
     refuseTaken(this.known, clean);
-    return new EnrolSitting(this, clean);
+    return new EnrolSitting(this, clean, photos);
   }
 
-  async photo({ files, ...request }) {
-    const session = await this.begin(request);
-    let reply = null;
-    try {
-      for (const file of files) {
-        reply = await session.look(await opened(file));
-        if (session.over) break;
-      }
-      return reply.login?.verdict === null ? await session.end() : reply;
-    } finally {
-      session.close();
-    }
+  /** A login from a photograph. */
+  async photo({ claim, files: [file] }) {
+    const session = await this.begin({ kind: "login", claim });
+    const reply = await session.look(await opened(file), false);
+    return reply.login.verdict === null ? session.end() : reply;
   }
 
   /** Read again what other tabs may have changed. */
@@ -167,7 +160,7 @@ class LoginSitting {
     this.until = performance.now() + login.seconds * 1000;
   }
 
-  async look(canvas) {
+  async look(canvas, live = true) {
     const { backend } = this;
     const lock = backend.locked();
     if (lock !== null) {
@@ -176,7 +169,7 @@ class LoginSitting {
       const decision = this.login.answer({ faces: 0, quality: [] }, lock.reason);
       return this.reply(backend.shown({ faces: 0, box: null, quality: [], reason: null }), backend.verdict(decision));
     }
-    const seen = await backend.see(canvas, { live: true, several: "central", gate: backend.settings.login.gate });
+    const seen = await backend.see(canvas, { live, several: "central", gate: backend.settings.login.gate });
     this.login.look(seen);
     if (performance.now() > this.until) this.login.giveUp();
     return this.reply(backend.shown(seen), this.login.decision === null ? null : await this.decided());
@@ -207,36 +200,46 @@ class LoginSitting {
 }
 
 class EnrolSitting {
-  constructor(backend, name) {
+  /** @param photos how many photographs will come; undefined: the camera's frames, and looks from several sides */
+  constructor(backend, name, photos) {
     this.backend = backend;
     this.name = name;
     this.onlost = null;
     this.over = false;
-    this.enrol = new Enrol(backend.settings.enrol);
+    const { enrol } = backend.settings;
+    this.live = photos === undefined;
+    this.enrol = this.live ? new Enrol(enrol) : new Photos(enrol, photos);
   }
 
   async look(canvas) {
     const { backend, enrol } = this;
-    const seen = await backend.see(canvas, { live: true, several: "refuse", gate: true });
+    const seen = await backend.see(canvas, { live: this.live, several: "refuse", gate: true });
     const { accepted, code } = enrol.look(seen, canvas.height, performance.now() / 1000);
     const [next] = backend.coded([enrol.next]);
-    const reply = {
-      taken: enrol.taken.length,
-      needed: backend.settings.enrol.looks,
-      next,
-      look: { accepted, code, text: enrol.done ? "" : backend.coded([code ?? enrol.next])[0].text },
-      done: enrol.done,
-      person: null,
-      report: [],
+    this.last = {
+      ...backend.shown(seen),
+      advice: code === null ? [] : backend.coded([code]),
+      enrol: {
+        taken: enrol.taken.length,
+        needed: enrol.settings.looks,
+        next,
+        look: { accepted, code, text: enrol.done ? "" : backend.coded([code ?? enrol.next])[0].text },
+        done: false,
+        person: null,
+        report: [],
+      },
     };
-    if (enrol.done && !this.over) Object.assign(reply, await this.finish());
-    return { ...backend.shown(seen), advice: code === null ? [] : backend.coded([code]), enrol: reply };
+    return enrol.done ? this.finish() : this.last;
   }
 
+  /** No more photographs will come, or all looks are taken: enrol. */
   async finish() {
-    const { store, settings, known } = this.backend;
+    if (this.over || this.enrol.taken.length === 0) {
+      throw new Fault("too_few_looks", "No look could be used, so nobody was enrolled.");
+    }
     this.over = true;
-    const { vector, images, report } = this.enrol.finish(known, settings.point.threshold);
+    const { store, settings, known } = this.backend;
+    const { vector, images, report } = propose(this.enrol.taken, settings.enrol, known, settings.point.threshold);
     const { id, name } = await store.once(async () => {
       // Another tab may have been faster.
       refuseTaken(await store.people(), this.name);
@@ -245,7 +248,8 @@ class EnrolSitting {
       return person;
     });
     await this.backend.refresh();
-    return { person: { id, name }, report };
+    const done = { done: true, person: { id, name }, report };
+    return { ...this.last, enrol: { ...this.last.enrol, ...done } };
   }
 
   close() {
