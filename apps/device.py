@@ -55,8 +55,10 @@ def remark(text: str) -> None:
     console.log.print(text, soft_wrap=True)
 
 
-def open_encoder(model: Path, provider: Provider, threads: int | None) -> OnnxEncoder:
-    """Open an exported model.
+def open_encoder(
+    model: Path, provider: Provider, threads: int | None, *, verify_weights: bool = True
+) -> OnnxEncoder:
+    """Open an exported model; see :class:`OnnxEncoder`.
 
     Raises:
         ModelError, MissingPartError: as :class:`OnnxEncoder`.
@@ -64,7 +66,7 @@ def open_encoder(model: Path, provider: Provider, threads: int | None) -> OnnxEn
     warning = conflict()
     if warning is not None:
         remark(f"warning: {warning}")
-    return OnnxEncoder(model, provider=provider, threads=threads)
+    return OnnxEncoder(model, provider=provider, threads=threads, verify_weights=verify_weights)
 
 
 def open_eyes(spec: str, aligned: bool, provider: Provider, threads: int | None) -> Detector | None:

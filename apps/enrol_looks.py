@@ -20,7 +20,7 @@ from fedfr_edge.vision.detect import Detector
 
 from . import device
 from .attend import follow_enrolment
-from .sources import Film
+from .sources import Film, photos_among
 from .webcam import Camera
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def from_photos(
     """All photographs; one that cannot be used is skipped.
 
     Raises:
+        ConfigError: a film is among them.
         FedFRError: as :func:`~fedfr_edge.recognition.enrolment.gather`.
     """
-    files = device.photo_files(photos)
+    files = photos_among(photos)
     looks, skipped = gather(
         device.read_photos(files), encoder=encoder, detector=detector, gate=gate, progress=progress
     )

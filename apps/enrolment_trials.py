@@ -205,7 +205,8 @@ def images_of(clients: Mapping[str, Rows], labels: Labels) -> tuple[Images, Rows
         clients: client -> rows of its people's images.
         labels: the store's.
     """
-    person, client = [], []
+    person: list[Rows] = []
+    client: list[str] = []
     for name, rows in sorted(clients.items()):
         people, place = np.unique(labels[rows], return_inverse=True)
         person.append(place + len(client))

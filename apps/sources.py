@@ -160,10 +160,20 @@ def open_source(camera: int | None, video: Path | None, photos: Sequence[Path]) 
         return Camera(camera)
     if video is not None:
         return Film(video)
-    films = [path for path in photos if path.suffix.lower() in FILM_SUFFIXES and not path.is_dir()]
+    return Photos(photos_among(photos))
+
+
+def photos_among(paths: Sequence[Path]) -> list[Path]:
+    """:func:`.device.photo_files` of what should be photographs.
+
+    Raises:
+        ConfigError: one is a film.
+        ImageError: one is not there, or a folder without photographs.
+    """
+    films = [path for path in paths if path.suffix.lower() in FILM_SUFFIXES and not path.is_dir()]
     if films:
         raise ConfigError(f"{films[0]} is a film, not a photograph; give it with --video")
-    return Photos(photo_files(photos))
+    return photo_files(paths)
 
 
 def rgb(picture: Any) -> Image:

@@ -107,13 +107,11 @@ def requirements_table(rates: ErrorRates | None, source: str) -> Table:
         source: whose faces were compared, in words.
     """
     # A rate at its own bar answers neither way: FMR may reach it, the others may not.
+    match = _cells(None if rates is None else rates.false_match, FALSE_MATCH_RATE)
+    non_match = _cells(None if rates is None else rates.false_non_match, FALSE_NON_MATCH_RATE)
     rows = [
-        ("FMR", f"≤ {rate_text(FALSE_MATCH_RATE)}", *_cells(rates and rates.false_match, FALSE_MATCH_RATE)),
-        (
-            "FNMR",
-            f"< {FALSE_NON_MATCH_RATE:.0%}",
-            *_cells(rates and rates.false_non_match, FALSE_NON_MATCH_RATE),
-        ),
+        ("FMR", f"≤ {rate_text(FALSE_MATCH_RATE)}", *match),
+        ("FNMR", f"< {FALSE_NON_MATCH_RATE:.0%}", *non_match),
         ("IAPAR", f"< {ATTACK_ACCEPT_RATE:.0%}", DASH, DASH, DASH, "not measured"),
     ]
     where = (

@@ -36,10 +36,12 @@ __all__ = [
     "Reason",
     "Split",
     "StoreWriter",
+    "Strangers",
     "Template",
     "Vault",
     "__version__",
     "align",
+    "calibrate_device",
     "calibrate_embeddings",
     "enrol",
     "evaluate_pairs",
@@ -63,6 +65,7 @@ _HOMES = {
     "evaluation.pairs": ("evaluate_pairs",),
     "evaluation.personalised": ("evaluate_personalised",),
     "recognition.calibrate": ("calibrate_embeddings",),
+    "recognition.calibrate_device": ("calibrate_device",),
     "recognition.capture": ("Reason",),
     "recognition.decision": ("Decision",),
     "recognition.encoder": ("OnnxEncoder",),
@@ -78,6 +81,7 @@ _HOMES = {
     "recognition.policy": ("LoginPolicy",),
     "recognition.proposal": ("Enrolment",),
     "recognition.session": ("LoginSession",),
+    "recognition.stranger_trials": ("Strangers",),
     "recognition.template": ("Template",),
     "recognition.vault": ("Vault",),
     "types": ("Face",),
@@ -99,6 +103,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds that it says wh
     from fedfr_edge.evaluation.pairs import evaluate_pairs
     from fedfr_edge.evaluation.personalised import evaluate_personalised
     from fedfr_edge.recognition.calibrate import calibrate_embeddings
+    from fedfr_edge.recognition.calibrate_device import calibrate_device
     from fedfr_edge.recognition.capture import Reason
     from fedfr_edge.recognition.decision import Decision
     from fedfr_edge.recognition.encoder import OnnxEncoder
@@ -114,6 +119,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds that it says wh
     from fedfr_edge.recognition.policy import LoginPolicy
     from fedfr_edge.recognition.proposal import Enrolment
     from fedfr_edge.recognition.session import LoginSession
+    from fedfr_edge.recognition.stranger_trials import Strangers
     from fedfr_edge.recognition.template import Template
     from fedfr_edge.recognition.vault import Vault
     from fedfr_edge.types import Face

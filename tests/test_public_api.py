@@ -15,9 +15,9 @@ import fedfr_edge
 NAMES = """
     Decision Detector EnrolLook EnrolPolicy EnrolSession Enrolment Face FaceStore FedFRError Gallery KeyFile
     KeyringKey LoginPolicy LoginSession Look Manifest MiniFas OnnxEncoder Passphrase Person Quality
-    QualityLimits Rate Reason Split StoreWriter Template Vault __version__ align calibrate_embeddings enrol
-    evaluate_pairs evaluate_personalised largest_central login make_split measure_quality open_detector
-    read_image synthesize_store tar_at_far
+    QualityLimits Rate Reason Split StoreWriter Strangers Template Vault __version__ align calibrate_device
+    calibrate_embeddings enrol evaluate_pairs evaluate_personalised largest_central login make_split
+    measure_quality open_detector read_image synthesize_store tar_at_far
 """
 PUBLIC = NAMES.split()
 """Users write these names: taking one away breaks their programs."""

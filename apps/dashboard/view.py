@@ -172,7 +172,7 @@ def _clients(record: RunRecord) -> list[dict[str, Any]]:
     """One row for each client: its history, its last metrics, and its last scores."""
     rows = []
     for client, seen in client_history(record.rounds).items():
-        last = next(
+        last: dict[str, Any] = next(
             (line["clients"][client] for line in reversed(record.rounds) if client in line["clients"]), {}
         )
         scores = [

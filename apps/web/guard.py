@@ -3,8 +3,9 @@
 - Only names that the server was told of are answered. Otherwise a foreign page could make its own name point
   here (DNS rebinding) and would be of the same origin.
 - What a page of another origin sends is refused, also where a browser would let it through.
-- Each client has a bucket of requests: a session its own, else a connection; new connections of an address
-  share one. So one that floods is refused at little cost, and the others are served.
+- Each client has a bucket of requests: a session its own, else a connection. New connections of an address
+  share one, and so do all requests of an address without a session. So one that floods is refused at little
+  cost, and the others are served.
 - A body is read only as far as it may be large, and only for so long.
 """
 
@@ -89,6 +90,7 @@ class Guard:
         self._headers = headers_for_all(in_browser=in_browser)
         self._requests = Rates(limits.requests, limits.requests_at_once, limits.clients)
         self._newcomers = Rates(limits.newcomers, limits.newcomers_at_once, limits.clients)
+        self._strangers = Rates(limits.strangers, limits.strangers_at_once, limits.clients)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -135,12 +137,11 @@ class Guard:
         return too_often(wait) if wait else None
 
     def _wait(self, scope: Scope, session: Session | None) -> float:
-        who = session.key if session is not None else tuple(scope.get("client") or ())
-        if session is None and who not in self._requests:
-            wait = self._newcomers.wait(address_of(scope))
-            if wait:
-                return wait
-        return self._requests.wait(who)
+        if session is not None:
+            return self._requests.wait(session.key)
+        who, address = tuple(scope.get("client") or ()), address_of(scope)
+        wait = 0.0 if who in self._requests else self._newcomers.wait(address)
+        return wait or self._requests.wait(who) or self._strangers.wait(address)
 
 
 async def refuse(refusal: Refused, send: Send) -> None:

@@ -36,6 +36,8 @@ class Limits:
         requests_at_once: requests of one client without a break.
         newcomers: connections without a session of one address a second, in the long run.
         newcomers_at_once: the same without a break.
+        strangers: requests of all of these together a second, in the long run.
+        strangers_at_once: the same without a break.
         attempts: logins begun by one address a minute.
         tokens: operator's tokens tried by one address a minute.
         clients: clients remembered for the rates.
@@ -67,6 +69,8 @@ class Limits:
     requests_at_once: float = 150.0
     newcomers: float = 20.0
     newcomers_at_once: float = 60.0
+    strangers: float = 200.0
+    strangers_at_once: float = 400.0
     attempts: float = 60.0
     tokens: float = 5.0
     clients: int = 4096

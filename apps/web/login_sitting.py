@@ -8,7 +8,8 @@ from dataclasses import replace
 from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.lockout import FAILURES
 from fedfr_edge.recognition.nobody import gallery_of_nobody
-from fedfr_edge.recognition.session import LoginSession, Look, locked_out
+from fedfr_edge.recognition.session import LoginSession, locked_out
+from fedfr_edge.types import Image
 
 from .desk import Desk, read_picture
 from .replies import Reply, login_reply, verdict
@@ -39,6 +40,7 @@ class LoginSitting:
         self._session = session
         self._claim = claim
         self._policy = replace(desk.policy, frames=(1, 1)) if photo else desk.policy
+        self._photo = photo
         self._pixels = desk.limits.photo_pixels if photo else desk.limits.frame_pixels
         self._looks: LoginSession | None = None
 
@@ -74,13 +76,17 @@ class LoginSitting:
             ImageError, Refused: it is no image, or too large; the login goes on.
             GalleryError, WriteError: the decision could not be logged, so there is none.
         """
-        looks, at = self._looks, time.monotonic()
+        desk, looks, at = self._desk, self._looks, time.monotonic()
         assert looks is not None
 
-        def work() -> Look:
-            return looks.look(read_picture(data, self._pixels, "the picture"), at)
+        def unpack() -> Image:
+            return read_picture(data, self._pixels, "the picture")
 
-        look = await self._desk.workshop.look(work)
+        if self._photo:
+            image = await desk.workshop.unpack(unpack)
+            look = await desk.workshop.look(lambda: looks.look(image, at))
+        else:
+            look = await desk.workshop.look(lambda: looks.look(unpack(), at))
         reply = login_reply(look)
         if look.decision is not None:
             reply["login"]["verdict"] = await self._end(look.decision)

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from typing import TYPE_CHECKING
 
+from fedfr_edge import atomic
 from fedfr_edge.errors import ConfigError
 from fedfr_edge.recognition.capture import quality_gate
 from fedfr_edge.recognition.encoder import OnnxEncoder
@@ -55,8 +56,11 @@ def start(config: ServeConfig) -> None:
 
     def ready() -> None:
         device.say(f"page: {address}  (model {encoder.name}{people}; Ctrl-C ends it)")
-        if not config.in_browser:
-            device.say(f"operator: {address}#operator={token}")
+        operator = f"{address}#operator={token}"
+        if config.operator_file is not None and not config.in_browser:
+            atomic.write_text(config.operator_file, operator + "\n", mode=0o600)
+        elif not config.in_browser:
+            device.say(f"operator: {operator}")
 
     run(app, listening, limits=limits, encryption=encryption, proxy=config.proxy, ready=ready)
 
@@ -100,6 +104,7 @@ def _require_what_the_page_can(config: ServeConfig) -> None:
     """Refuse what only a server does: left aside in silence, it would be missed."""
     chosen = {
         "--gallery": config.gallery is not None,
+        "--operator-file": config.operator_file is not None,
         "--liveness": config.liveness,
         "--passive": bool(config.passive),
         "--gates backbone": config.gates != "one",

@@ -116,7 +116,6 @@ class OnnxEncoder:
         self._batch = batch
         self._session = _open(data, path, provider, threads)
         self.provider = str(self._session.get_providers()[0])
-        self.providers = (self.provider,)
         self.manifest = _read_manifest(self._session, path)
         _check_interface(self._session, self.manifest, path)
         if verify_weights:

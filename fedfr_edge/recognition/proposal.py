@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fedfr_edge.errors import GalleryError
 from fedfr_edge.recognition.capture import Reason
+from fedfr_edge.recognition.enrol_findings import Dropped, TooLike
 from fedfr_edge.recognition.enrol_policy import EnrolPolicy
 from fedfr_edge.recognition.gallery import Gallery, Person, clean_name
 from fedfr_edge.recognition.likeness import find_outliers, find_repeats, least_alike, leave_one_out
@@ -19,9 +20,6 @@ from fedfr_edge.types import Embeddings
 Existing = Literal["refuse", "add", "replace"]
 """What becomes of a template that is there under the name: it stays and nobody is enrolled, the new images
 are added to it, or the new template takes its place."""
-
-DropCode = Literal["unlike_the_others", "unlike_the_enrolled", "repeated"]
-"""Why an image with a good face is not in the template. The codes are stable."""
 
 
 @dataclass(frozen=True)
@@ -49,63 +47,6 @@ class Looks:
         backbone = None if self.backbone is None else self.backbone[chosen]
         labels = tuple(self.labels[row] for row in chosen)
         return Looks(labels, self.embeddings[chosen], backbone, self.model_digest)
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """An image left out although its face is good.
-
-    Attributes:
-        label: which.
-        code: why.
-        score: the cosine that it was judged by.
-        limit: the limit that it missed, or reached if it is a repeat.
-        other: the image that it repeats.
-    """
-
-    label: str
-    code: DropCode
-    score: float
-    limit: float
-    other: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The same in words."""
-        if self.code == "repeated":
-            return f"is {self.other} again (cosine {self.score:.3f}, from {self.limit:.3f} on); counted once"
-        whom = "the others" if self.code == "unlike_the_others" else "the person enrolled"
-        return f"is unlike {whom} (cosine {self.score:.3f}, below {self.limit:.3f})"
-
-
-@dataclass(frozen=True)
-class TooLike:
-    """Somebody enrolled who is hard to tell from the new person.
-
-    Attributes:
-        person: the one enrolled.
-        accepted: how many of the new images would be accepted as them.
-        images: of how many.
-        as_them: the highest score of a new image against their template.
-        as_new: the score of their template (or the best of their images kept) against the new one.
-        threshold: of a login, by which both were judged.
-    """
-
-    person: Person
-    accepted: int
-    images: int
-    as_them: float
-    as_new: float
-    threshold: float
-
-    @property
-    def text(self) -> str:
-        """The same in words."""
-        return (
-            f"hard to tell from {self.person.name!r}, who is enrolled: {self.accepted} of {self.images} "
-            f"images would be accepted as them (highest score {self.as_them:.3f}); their own template has "
-            f"{self.as_new:.3f} here; threshold {self.threshold:.3f}"
-        )
 
 
 @dataclass(frozen=True)

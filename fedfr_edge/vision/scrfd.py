@@ -48,12 +48,13 @@ class Scrfd:
         file: Path,
         *,
         working: WorkingSize = WorkingSize(least=320, most=384),  # noqa: B008 (frozen)
-        second_look: Canvas | None = Canvas(side=160, scale=1.0),  # noqa: B008
+        second_look: Canvas | None = Canvas(side=128, scale=0.8),  # noqa: B008
         score: float = 0.5,
         provider: Provider = "auto",
         threads: int | None = None,
     ) -> None:
         self.name = f"scrfd:{file}"
+        self._file = file
         self._working = working
         self._second_look = second_look
         self._score = score
@@ -79,7 +80,12 @@ class Scrfd:
     def _find(self, pixels: Image) -> list[Face]:
         """Run the network once on an image whose sides are multiples of 32."""
         planes = cv2.dnn.blobFromImage(pixels, 1 / 128, pixels.shape[1::-1], (127.5, 127.5, 127.5))
-        maps = self._session.run(self._outputs, {self._input: planes})
+        try:
+            maps = self._session.run(self._outputs, {self._input: planes})
+        except Exception as error:  # onnxruntime's own classes have no common public base
+            raise MissingPartError(
+                f"{self._file} takes pictures of one size only; try it as insightface:{self._file}"
+            ) from error
         return decode([values.reshape(-1, values.shape[-1]) for values in maps], pixels.shape[1], self._score)
 
 

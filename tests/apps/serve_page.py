@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import runpy
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from fedfr_edge.apps.web.api import make_app
+from fedfr_edge.apps.web.static_files import page_files
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette 1 wants a successor of httpx, older ones want httpx
     from starlette.testclient import TestClient
 
-picture = runpy.run_path(str(Path(__file__).with_name("desk_of_faces.py")))["picture"]
+faces: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("desk_of_faces.py")))
+make_desk, picture = faces["make_desk"], faces["picture"]
 
 TOKEN = "the operator's token"
 HOME = "http://127.0.0.1:8620"
@@ -69,3 +76,26 @@ class Page:
     def login(self, *people: int | None, **claim: str) -> dict[str, Any]:
         *_, last = self.sit([picture(person) for person in people], kind="login", **claim)
         return dict(last["login"]["verdict"])
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Any:
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def app(desk: Any) -> Iterator[Any]:
+    yield make_app(desk=desk, files=page_files(), token=TOKEN, names=["door.example.org"])
+    desk.workshop.close()
+
+
+@pytest.fixture
+def page(app: Any) -> Any:
+    return Page(app)
+
+
+@pytest.fixture
+def operator(app: Any) -> Any:
+    page = Page(app)
+    page.become_operator()
+    return page

@@ -20,16 +20,15 @@ from fedfr_edge.recognition.keys import KeyFile
 from fedfr_edge.recognition.policy import LoginPolicy
 from fedfr_edge.recognition.vault import Vault
 
-faces: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("desk_of_faces.py")))
-page_of: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("serve_page.py")))
-Page, picture, TOKEN = page_of["Page"], faces["picture"], page_of["TOKEN"]
+parts: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("serve_page.py")))
+Page, make_desk, picture, TOKEN = (parts[name] for name in ("Page", "make_desk", "picture", "TOKEN"))
 
 
 class Door:
     """A server with Ana enrolled, its operator and a visitor."""
 
     def __init__(self, folder: Path, frames: tuple[int, int] = (1, 1)) -> None:
-        self.desk = faces["make_desk"](folder, policy=LoginPolicy(frames=frames))
+        self.desk = make_desk(folder, policy=LoginPolicy(frames=frames))
         self.app = make_app(desk=self.desk, files={}, token=TOKEN)
         self.operator, self.visitor = Page(self.app), Page(self.app)
         self.operator.become_operator()

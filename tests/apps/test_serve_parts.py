@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from fedfr_edge.apps.web.limits import Limits
 from fedfr_edge.apps.web.rates import Rates
 from fedfr_edge.apps.web.sessions import Sessions
+from fedfr_edge.errors import GalleryError
+from fedfr_edge.recognition.gallery import clean_name
 
 
 class Clock:
@@ -88,3 +91,30 @@ def test_keys_and_tokens_are_random_and_not_shown() -> None:
     sessions.renew(one)
     assert sessions.find(before) is None
     assert sessions.find(one.key) is one
+
+
+def test_the_documentation_names_the_limits_in_effect() -> None:
+    limits = Limits()
+    text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    for words in (
+        f"| {limits.photo_bytes // 10**6} MB, {limits.photo_pixels // 10**6} million pixels",
+        f"| {limits.frame_bytes // 10**6} MB, {limits.frame_pixels / 10**6} million pixels",
+        f"| {limits.json_bytes // 1024} KB, {limits.body_seconds:.0f} s |",
+        f"KB, {limits.head_seconds:.0f} s | the connection ends",
+        f"| {limits.requests:.0f} a second, {limits.requests_at_once:.0f} at once |",
+        f"| {limits.newcomers:.0f} a second, {limits.newcomers_at_once:.0f} at once |",
+        f"| {limits.strangers:.0f} a second, {limits.strangers_at_once:.0f} at once |",
+        f"| {limits.connections}, half of them of one address",
+        f"| {limits.cameras}, {limits.cameras_each} of one address",
+        f"| a camera that says nothing | {limits.frame_seconds:.0f} s |",
+        f"| {limits.login_seconds:.0f} s, {limits.enrol_seconds:.0f} s |",
+        f"| {limits.attempts:.0f} a minute | 429 |",
+        f"| {limits.tokens:.0f} a minute | 429 |",
+        f"| a name | {limits.name_length} characters",
+        f"| {limits.sessions}; one address begins {limits.new_sessions:.0f} a second, "
+        f"{limits.new_sessions_at_once:.0f} at once",
+    ):
+        assert words in text, words
+    clean_name("n" * limits.name_length)
+    with pytest.raises(GalleryError):
+        clean_name("n" * (limits.name_length + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,28 +42,47 @@ def runtime() -> Path:
     return place
 
 
+class Running:
+    """A server in a thread.
+
+    Attributes:
+        address: of its page.
+    """
+
+    def __init__(self, files: Mapping[str, Served], about: Mapping[str, Any], port: int) -> None:
+        self._listening = listen("127.0.0.1", port)
+        self.address = address_of(self._listening)
+        app = make_app(desk=None, files=files, about=about, limits=UNHURRIED)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._listening]}, daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, as if it had been killed."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        self._listening.close()
+
+
 @dataclass
 class Site:
-    """A running server.
+    """A server for pages that decide.
 
     Attributes:
         address: of its page.
         encoder: its model, as the library runs it.
         about: what ``/api/info`` says.
-        server: can be stopped.
+        stop: ends it, as if it had been killed.
     """
 
     address: str
     encoder: OnnxEncoder
     about: dict[str, Any]
-    server: uvicorn.Server
-    thread: threading.Thread
-
-    def stop(self) -> None:
-        """End it, as if it had been killed."""
-        self.server.should_exit = self.server.force_exit = True
-        self.thread.join(10)
-        assert not self.thread.is_alive()
+    stop: Callable[[], None]
 
 
 @contextmanager
@@ -87,18 +106,11 @@ def serving(
     about = about_browser(encoder, files, policy=policy, limits=UNHURRIED)
     for place, path in (more or {}).items():
         files[place] = browser_files(OnnxEncoder(path, provider="cpu"), runtime())[MODEL]
-    app = make_app(desk=None, files=page_files() | files, about=about, limits=UNHURRIED)
-    listening = listen("127.0.0.1", port)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    site = Site(address_of(listening), encoder, about, server, thread)
+    running = Running(page_files() | files, about, port)
     try:
-        yield site
+        yield Site(running.address, encoder, about, running.stop)
     finally:
-        site.stop()
-        listening.close()
+        running.stop()
 
 
 def as_rgba(image: Image) -> dict[str, Any]:

@@ -60,3 +60,14 @@ def test_browser_server_gone_between_requests(server: Served, visit: Callable[..
     page.fill("#operator-token", server.address + server.operator)
     page.press("#operator-token", "Enter")
     expect(page.locator("#log-list li").first).to_be_visible()
+    # A server that was started anew without the page's notice knows the operator no more.
+    server.stop()
+    server.start()
+    page.click("nav [data-view=people]")
+    expect(page.locator("#operator-token")).to_be_visible()
+
+
+def test_browser_operator_address_of_another_server(server: Served, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("#operator=something-else")
+    expect(page.locator("#operator-error")).to_contain_text("not the operator's token")
+    assert "operator" not in page.url

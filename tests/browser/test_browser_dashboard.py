@@ -1,4 +1,4 @@
-"""``fedfr dashboard`` in a browser: a run that goes on, ends, is gone; runs side by side; the page as files."""
+"""``fedfr dashboard`` in a browser: a run that goes on, ends, is gone; runs side by side; files alone."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import pytest
@@ -34,7 +35,9 @@ def log_in(page: Page, person: int) -> None:
     expect(page.locator("#login-go")).not_to_have_text("Stop")
 
 
-def test_browser_photographs_instead_of_a_camera(server: Served, visit: Callable[..., Visit]) -> None:
+def test_browser_photographs_instead_of_a_camera(
+    server: Served, visit: Callable[..., Visit], tmp_path: Path
+) -> None:
     here = visit(server)
     page = here.open()
     log_in(page, BEN)
@@ -46,9 +49,10 @@ def test_browser_photographs_instead_of_a_camera(server: Served, visit: Callable
     page.set_input_files("#login-photo", {"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
     expect(page.locator("#login-advice")).to_contain_text("x.png is no picture")
     here.shoot("photo-unreadable")
-    page.set_input_files(
-        "#login-photo", {"name": "big.png", "mimeType": "image/png", "buffer": bytes(15_500_000)}
-    )
+    big = tmp_path / "big.png"
+    with big.open("wb") as file:
+        file.truncate(15_500_000)
+    page.set_input_files("#login-photo", big)
     expect(page.locator("#login-advice")).to_contain_text("big.png has 15.5 MB; at most 15.0 MB")
 
 
@@ -111,7 +115,11 @@ def test_browser_pauses_after_failures_until_the_operator_comes(
         expect(page.locator("#verdict.refused")).to_be_visible()
     expect(page.locator("#login-advice")).to_contain_text("Next attempt in")
     expect(page.locator("#login-go")).to_be_disabled()
+    expect(page.locator("#login-advice")).to_have_attribute("aria-live", "off")  # not each second is read out
     here.shoot("login-pause")
+    page.click("nav [data-view=people]")
+    page.click("nav [data-view=login]")
+    expect(page.locator("#login-advice")).to_contain_text("Next attempt in")
     page = here.open()
     expect(page.locator("#login-advice")).to_contain_text("Next attempt in")
     expect(page.locator("#login-photo")).to_be_disabled()

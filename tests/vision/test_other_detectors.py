@@ -16,7 +16,11 @@ from fedfr_edge.vision.centerface import CenterFace
 from fedfr_edge.vision.detect import Detector, open_detector
 from fedfr_edge.vision.image import read_image
 
-FILES = {"yunet": "yunet_s_640_640.onnx", "insightface": "scrfd_500m_kps.onnx"}
+FILES = {
+    "yunet": "yunet_s_640_640.onnx",
+    "scrfd": "scrfd_500m_kps.onnx",
+    "insightface": "scrfd_500m_kps.onnx",
+}
 
 
 @pytest.fixture(scope="module", params=sorted(FILES))
@@ -72,6 +76,8 @@ def test_files_that_are_no_detector(kind: str, tmp_path: Path, dev_data: Path) -
 
 
 def test_each_others_files_are_refused(dev_data: Path) -> None:
+    with pytest.raises(MissingPartError, match="no SCRFD with landmarks: it has 12 outputs"):
+        open_detector(f"scrfd:{dev_data / 'models' / FILES['yunet']}")
     with pytest.raises(MissingPartError, match="no SCRFD or RetinaFace with landmarks: it has 12 outputs"):
         open_detector(f"insightface:{dev_data / 'models' / FILES['yunet']}")
     with pytest.raises(MissingPartError, match=r"OpenCV .* cannot run .* as YuNet"):

@@ -21,9 +21,9 @@ class App {
       event.preventDefault();
       $("main").focus();
     });
-    $("operator-form").addEventListener("submit", (event) => {
+    $("operator-form").addEventListener("submit", async (event) => {
       event.preventDefault();
-      this.unlock($("operator-token").value);
+      if (await this.unlock($("operator-token").value)) this.show(this.view);
     });
   }
 
@@ -54,13 +54,15 @@ class App {
   // Show what the address's fragment names. An operator's key in it is used once and taken out of it.
   async follow() {
     const given = location.hash.slice(1);
+    let refused = false;
     if (given.startsWith(OPERATOR)) {
       history.replaceState(null, "", location.pathname + location.search);
-      await this.unlock(given, false);
+      refused = !(await this.unlock(given));
     }
     // Read anew: somebody may have gone on meanwhile.
     const name = location.hash.slice(1);
     this.show(name in this.views ? name : "login");
+    if (refused) this.showOperator();
   }
 
   show(name) {
@@ -93,21 +95,24 @@ class App {
 
   hideOperator() {
     $("operator").hidden = true;
-    hush($("operator-error"));
   }
 
-  // The key, or the whole address that holds it. It is not kept.
-  async unlock(text, again = true) {
+  // Takes the key, or the whole address that holds it, and does not keep it. Resolves to whether it was right.
+  async unlock(text) {
     const token = text.split(OPERATOR).pop().trim();
     $("operator-token").value = "";
     hush($("operator-error"));
-    if (!token) return say($("operator-error"), "operator.empty");
+    if (!token) {
+      say($("operator-error"), "operator.empty");
+      return false;
+    }
     try {
       await this.backend.become_operator(token);
-      if (again) this.show(this.view);
+      return true;
     } catch (error) {
       if (error.code === "unreachable") this.connection.lost(() => this.follow());
       else sayError($("operator-error"), error);
+      return false;
     }
   }
 }

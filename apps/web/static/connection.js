@@ -1,6 +1,6 @@
 // The server is gone: say so, try again with growing pauses, go on when it is back.
 
-import { $, duration, say } from "./dom.js";
+import { $, duration, element, say } from "./dom.js";
 
 const PAUSES = [1, 2, 4, 8, 15];
 const TOLD_MS = 4000;
@@ -21,12 +21,16 @@ export class Connection {
     clearTimeout(this.timer);
     banner.hidden = false;
     banner.classList.remove("good");
+    // The seconds are to be seen; a screen reader would read out each of them.
+    const seconds = element("span", { "aria-hidden": "true" });
+    say(banner, "connection.lost");
+    banner.append(seconds);
     for (let round = 0; ; round++) {
       for (let left = PAUSES[Math.min(round, PAUSES.length - 1)]; left > 0; left--) {
-        say(banner, "connection.lost", { time: duration(left) });
+        seconds.textContent = ` ${duration(left)}`;
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
-      say(banner, "connection.trying");
+      seconds.textContent = " …";
       try {
         await this.reopen();
         break;

@@ -86,7 +86,7 @@ export class Login {
     try {
       const reply = await act(running.signal);
       if (running.signal.aborted) return;
-      this.finish(reply.login.verdict);
+      this.finish(reply.login);
     } catch (error) {
       if (running.signal.aborted) return;
       this.fail(error);
@@ -115,14 +115,13 @@ export class Login {
     $("login-steps").style.setProperty("--share", String((step - 1) / steps));
   }
 
-  finish(verdict) {
+  finish({ verdict, challenge }) {
     this.steps(null);
     this.advice.clear();
     setStage(verdict.accepted ? "accepted" : "refused");
-    showVerdict(verdict);
+    showVerdict(verdict, challenge);
     this.label(verdict.accepted ? "login.go" : "login.again");
-    const { reason, wait_seconds, text } = verdict;
-    if (wait_seconds || reason === "other_factor") this.wait({ reason, wait_seconds, text });
+    this.wait(this.app.backend.info.locked);
   }
 
   fail(error) {
@@ -138,7 +137,9 @@ export class Login {
   // After too many failures: a countdown, or another factor.
   wait(locked) {
     clearInterval(this.countdown);
+    this.countdown = null;
     $("login-go").disabled = $("login-photo").disabled = Boolean(locked);
+    $("login-advice").removeAttribute("aria-live");
     if (!locked) return;
     if (locked.wait_seconds === null) {
       this.advice.now(locked.text);
@@ -149,11 +150,12 @@ export class Login {
     const tick = () => {
       const left = (end - performance.now()) / 1000;
       if (left > 0) return this.advice.now("login.wait", { time: duration(left) });
-      clearInterval(this.countdown);
-      $("login-go").disabled = $("login-photo").disabled = false;
+      this.wait(null);
       this.advice.now("login.ready");
     };
     this.countdown = setInterval(tick, 1000);
     tick();
+    // Said once; the seconds that follow are only to be seen.
+    setTimeout(() => this.countdown && $("login-advice").setAttribute("aria-live", "off"), 500);
   }
 }

@@ -27,10 +27,28 @@ async function call(method, path, { csrf, body, type } = {}) {
 }
 
 export async function openBackend() {
-  const info = await call("GET", "api/info");
-  const refresh = async () => Object.assign(info, await call("GET", "api/info"));
+  const info = {};
+  let pause = null, since = 0;
+  // The server's seconds hold from when they were told.
+  const remaining = () => {
+    if (!pause || pause.wait_seconds === null) return pause;
+    const left = pause.wait_seconds - (performance.now() - since) / 1000;
+    return left > 0 ? { ...pause, wait_seconds: left } : null;
+  };
+  Object.defineProperty(info, "locked", { enumerable: true, get: remaining });
+  const refresh = async () => {
+    const { locked, ...told } = await call("GET", "api/info");
+    [pause, since] = [locked, performance.now()];
+    Object.assign(info, told);
+  };
+  // A refusal may begin a pause.
+  const checked = async (reply) => {
+    if (reply.login?.verdict?.accepted === false) await refresh().catch(() => {});
+    return reply;
+  };
+  await refresh();
   // The server forgets sessions; then the request is made once more in a new one.
-  const change = async (method, path, more) => {
+  const ask = async (method, path, more) => {
     try {
       return await call(method, path, { ...more, csrf: info.csrf });
     } catch (error) {
@@ -41,27 +59,27 @@ export async function openBackend() {
   };
   return {
     info,
-    people: () => call("GET", "api/people"),
-    remove: (id) => change("DELETE", `api/people/${encodeURIComponent(id)}`),
-    log: () => call("GET", "api/log"),
+    people: () => ask("GET", "api/people"),
+    remove: (id) => ask("DELETE", `api/people/${encodeURIComponent(id)}`),
+    log: () => ask("GET", "api/log"),
     async become_operator(token) {
-      await change("POST", "api/operator", { body: JSON.stringify({ token }), type: "application/json" });
+      await ask("POST", "api/operator", { body: JSON.stringify({ token }), type: "application/json" });
       await refresh();
     },
     async begin(request) {
       await refresh();
-      return connect({ ...request, csrf: info.csrf });
+      return connect({ ...request, csrf: info.csrf }, checked);
     },
-    photo({ kind, claim, files }) {
+    async photo({ kind, claim, files }) {
       const query = new URLSearchParams({ kind });
       if (claim) query.set("claim", claim);
-      return change("POST", `api/photo?${query}`, { body: files[0], type: files[0].type });
+      return checked(await ask("POST", `api/photo?${query}`, { body: files[0], type: files[0].type }));
     },
   };
 }
 
 // A websocket that answers each picture with one message.
-function connect(request) {
+function connect(request, checked) {
   const address = new URL("api/camera", document.baseURI);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
   return new Promise((resolve, reject) => {
@@ -84,7 +102,7 @@ function connect(request) {
     };
     const session = {
       onlost: null,
-      look: async (canvas) => ask(await asJpeg(canvas)),
+      look: async (canvas) => checked(await ask(await asJpeg(canvas))),
       // No more photographs will come.
       finish: async () => ask("finish"),
       close() {

@@ -131,8 +131,7 @@ export const TEXT = {
   "photo.too_large": "{file} has {megabytes} MB; at most {most} MB are possible.",
   "photo.unreadable": "{file} is no picture that this browser can read.",
 
-  "connection.lost": "The server does not answer. Trying again in {time} …",
-  "connection.trying": "The server does not answer. Trying again …",
+  "connection.lost": "The server does not answer. Trying again:",
   "connection.back": "The server is back.",
   "connection.start": "The page could not start: {text}",
   "error.unreachable": "The server does not answer.",

@@ -12,12 +12,14 @@ export function clearVerdict() {
   drawBox(null);
 }
 
-export function showVerdict(verdict) {
+// Where a challenge failed, it says what to do better next time.
+export function showVerdict(verdict, challenge) {
   const heading = element("strong"), why = element("span");
   const { accepted, person } = verdict;
   if (accepted && person) say(heading, "verdict.accepted", { name: person.name });
   else say(heading, accepted ? "verdict.accepted_unnamed" : "verdict.refused");
   if (!accepted) why.textContent = verdict.text;
+  if (verdict.reason === "not_live" && challenge) why.append(` ${challenge.text}`);
   $("verdict").className = `verdict ${accepted ? "accepted" : "refused"}`;
   $("verdict").replaceChildren(icon(accepted ? "check" : "cross"), element("div", {}, heading, why));
   showFacts(verdict);

@@ -124,7 +124,8 @@ export function largestCentral(faces, width, height) {
   return faces.reduce((best, face) => (rank(face) > rank(best) ? face : best));
 }
 
-function suppress(cells, most) {
+/** The best box of every heap, best score first. */
+export function suppress(cells, most) {
   let order = [...cells].sort((a, b) => b.score - a.score);
   const kept = [];
   while (order.length > 0) {

@@ -3,12 +3,15 @@
 import { Enrol, Photos, propose } from "./enrol.js";
 import { Eyes } from "./eyes.js";
 import { Fault } from "./fault.js";
-import { blocked, counted } from "./lockout.js";
+import { FRESH, blocked, counted } from "./lockout.js";
 import { Login } from "./login.js";
 import { Store } from "./store.js";
 
 /** Photographs with longer sides are reduced; a face in them is still far larger than the model's input. */
 const LONGEST_PHOTO = 4096;
+
+const ALTERED =
+  "What this browser stored was altered. Delete the entries without a name, or all, and enrol these people again.";
 
 export async function openBackend() {
   let answer;
@@ -17,7 +20,8 @@ export async function openBackend() {
   } catch {
     throw new Fault("unreachable", "The server does not answer.");
   }
-  const info = await answer.json();
+  const info = await answer.json().catch(() => null);
+  if (!answer.ok || info === null) throw new Fault("not_loaded", info?.error?.text ?? `The server answers ${answer.status}.`);
   if (!self.isSecureContext) {
     throw new Fault("insecure", "A browser computes here only over https, or on the device itself (127.0.0.1).");
   }
@@ -82,12 +86,16 @@ class Local {
     this.known = await this.store.people();
     this.attempts = await this.store.attempts();
     this.foreign = null;
-    if (this.known.some(({ digest }) => digest !== this.store.digest)) {
+    if (this.attempts === null && this.known.length === 0) await this.store.forgetAttempts();
+    if (this.attempts === null) {
+      this.attempts = FRESH; // nobody gets so far
+      this.foreign = this.known.length > 0 ? ALTERED : null;
+    } else if (this.known.some(({ digest }) => digest !== this.store.digest)) {
       this.foreign =
         "The people here were enrolled with another model, and embeddings of different models cannot be compared. " +
         "Delete them and enrol them again, or have that model served.";
     } else if (this.known.some(({ vector }) => vector === null)) {
-      this.foreign = "What this browser stored of a person was altered. Delete the entry without a name.";
+      this.foreign = ALTERED;
     }
   }
 

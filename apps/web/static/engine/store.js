@@ -77,25 +77,29 @@ export class Store {
       if ((await this.all("people")).length > 0) return;
       const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
       await this.put("kept", key, "key");
-      await this.request("kept", "readwrite", (kept) => kept.delete("attempts"));
+      await this.forgetAttempts();
     });
   }
 
-  /** Failed logins; what cannot be read counts as none only where nothing was stored. */
+  forgetAttempts() {
+    return this.request("kept", "readwrite", (kept) => kept.delete("attempts"));
+  }
+
+  /** Failed logins; null where what was stored cannot be read. */
   async attempts() {
     const sealed = await this.get("kept", "attempts");
     if (sealed === undefined) return FRESH;
     try {
       return JSON.parse(new TextDecoder().decode(await this.unseal(sealed, ["attempts"])));
     } catch {
-      throw new Fault("damaged", "What this browser stored was altered. Delete the people here and enrol them again.");
+      return null;
     }
   }
 
   /** Change the failed logins by `change`, one tab at a time. */
   count(change) {
     return this.once(async () => {
-      const bytes = new TextEncoder().encode(JSON.stringify(await change(await this.attempts())));
+      const bytes = new TextEncoder().encode(JSON.stringify(await change((await this.attempts()) ?? FRESH)));
       await this.put("kept", await this.seal(bytes, ["attempts"]), "attempts");
     });
   }

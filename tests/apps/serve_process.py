@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -49,6 +51,12 @@ class Server:
         _, errors = self.process.communicate(timeout=20)
         return self.process.returncode, errors
 
+
+LIMITS = "frame_seconds=1.5, head_seconds=1.0, body_seconds=2.0, new_sessions=100.0, cameras_each=2"
+"""Short waits; and a new session for each test."""
+
+LARGE = 30_000_000
+"""Bytes of a file of the page, more than the system takes in on the way."""
 
 PROGRAM = """
 import dataclasses, sys
@@ -102,7 +110,7 @@ def running(
         assert first.startswith("page: "), first + process.communicate(timeout=20)[1]
         address = first.split()[1]
         token = ""
-        if "--in-browser" not in more:
+        if not {"--in-browser", "--operator-file"} & set(more):
             token = process.stdout.readline().strip().partition("#operator=")[2]
         yield Server(process, port or int(address.rstrip("/").rpartition(":")[2]), address, token)
     finally:
@@ -158,8 +166,11 @@ class Client:
         return answer.status, data.decode()
 
     def begin(self) -> Client:
-        """Load ``/api/info`` and keep the token."""
+        """Load ``/api/info`` and keep the token; wait where the test before has used up the rate."""
         status, self.info = self.ask("GET", "/api/info")
+        if status == 429:
+            time.sleep(self.info["error"]["wait_seconds"])
+            status, self.info = self.ask("GET", "/api/info")
         assert status == 200, self.info
         self.csrf = self.info["csrf"]
         return self
@@ -202,3 +213,34 @@ def closing(socket: ClientConnection, patience: float = 20) -> int | None:
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd is not None else None
     raise AssertionError("the connection stayed open")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One server for all of these: nothing that one does may matter to the next."""
+    folder = tmp_path_factory.mktemp("serve")
+    seed_gallery(folder, "Ana")
+    with running(folder, limits=LIMITS, large=LARGE) as it:
+        yield it
+        status, errors = it.end()
+        assert (status, errors) == (0, "")
+
+
+@pytest.fixture(autouse=True)
+def still_up(server: Any) -> Iterator[None]:
+    """After each abuse, a newcomer is served, quickly."""
+    yield
+    began = time.monotonic()
+    client = Client(server.port).begin()
+    assert client.info["locked"] is None
+    assert time.monotonic() - began < 5
+    assert server.process.poll() is None
+
+
+def client(server: Any) -> Any:
+    return Client(server.port).begin()
+
+
+def jpeg(side: int = 64) -> bytes:
+    """A picture of nobody."""
+    return cv2.imencode(".jpg", np.full((side, side, 3), 90, np.uint8))[1].tobytes()
