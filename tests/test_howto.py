@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedfr_edge.cli import main
 from fedfr_edge.data.sheet import save_png
 from fedfr_edge.data.synth.scene import render_portrait_scene
 
@@ -30,5 +31,19 @@ def test_the_python_of_the_page_decides(
     save_png(render_portrait_scene(who, 9, 77).image, tmp_path / "at-the-door.png")
     (tmp_path / "at-the-door.png").rename(tmp_path / "at-the-door.jpg")  # what it is, its bytes say
     monkeypatch.chdir(tmp_path)
+    enrol = [
+        "enrol",
+        "photos-of-ana",
+        "--name",
+        "Ana",
+        "--model",
+        "client-00.onnx",
+        "--gallery",
+        "door.fedfr",
+    ]
+    assert main(enrol) == 0
+    capsys.readouterr()
     exec(compile(source, "howto-device.md", "exec"), {})
     assert capsys.readouterr().out.startswith(answer)
+    assert main(["audit", "show", "--gallery", "door.fedfr"]) == 0
+    assert capsys.readouterr().out.count(" login ") == 1

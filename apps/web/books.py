@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fedfr_edge.errors import GalleryError
+from fedfr_edge.errors import FedFRError, GalleryError, IntegrityError
 from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.gallery import Gallery, Person
 from fedfr_edge.recognition.keys import KeyProvider
@@ -87,7 +87,7 @@ class Books:
         """Who is enrolled now; not to be changed.
 
         Raises:
-            GalleryError: it cannot be opened.
+            FedFRError: it cannot be opened.
         """
         return self._newest().gallery
 
@@ -104,7 +104,7 @@ class Books:
         have been deleted: then it is refused after all.
 
         Raises:
-            GalleryError, WriteError: it could not be logged, so there is no answer.
+            FedFRError: it could not be logged, so there is no answer.
         """
         with self._open() as vault:
             block = vault.blocked(self._lockout) if self._lockout is not None else None
@@ -143,7 +143,7 @@ class Books:
         """Another factor was used: face login is on again.
 
         Raises:
-            GalleryError, WriteError: it could not be noted.
+            FedFRError: it could not be noted.
         """
         with self._open() as vault:
             vault.other_factor()
@@ -179,7 +179,14 @@ class Books:
 
     @contextmanager
     def _open(self) -> Iterator[Vault]:
-        with Vault.open(self.path, self._keys, model_digest=self._digest, clock=self._clock) as vault:
+        try:
+            vault = Vault.open(self.path, self._keys, model_digest=self._digest, clock=self._clock)
+        except IntegrityError:
+            raise
+        except GalleryError as error:
+            # No longer about what somebody asked for, but about the machine: see ``answers.from_error``.
+            raise FedFRError(str(error)) from error
+        with vault:
             try:
                 yield vault
             finally:

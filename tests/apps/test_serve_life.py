@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from fedfr_edge.recognition.keys import KeyFile
 from fedfr_edge.recognition.vault import Vault
 
 served: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("serve_process.py")))
+certificate, free_port = served["certificate"], served["free_port"]
 page_of: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("serve_page.py")))
 picture = page_of["picture"]
 
@@ -100,47 +100,18 @@ def test_a_damaged_gallery_is_told_without_its_place(tmp_path: Path) -> None:
         state.write_bytes(whole)
         status, answer = client.ask("POST", "/api/photo?kind=login", picture(None))
         assert (status, answer["login"]["verdict"]["reason"]) == (200, "empty_gallery")
+        key = tmp_path / "g.vault.key"
+        key.rename(tmp_path / "elsewhere")
+        status, answer = client.ask("POST", "/api/photo?kind=login", picture(None))
+        assert (status, answer["error"]["code"]) == (500, "failed")
+        assert str(tmp_path) not in answer["error"]["text"]
         status, errors = server.end()
     assert status == 0
     assert "fails its integrity check" in errors  # to who started it
+    assert "cannot read key file" in errors
 
 
 # --- to other machines ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for ``localhost``, signed by itself, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    chain, private = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return chain, private
 
 
 def test_https(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
@@ -178,11 +149,6 @@ def test_a_proxy_is_believed_only_where_one_is_named(tmp_path: Path) -> None:
         assert "Secure" in cookie(port)
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.read_text().startswith("https://door.example.org/#operator=")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path, *options: str) -> str:

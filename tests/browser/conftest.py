@@ -40,7 +40,6 @@ class Webcam:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program; skips where there is none."""
-    pytest.importorskip("playwright")
     found = os.environ.get("FEDFR_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         pytest.skip(f"no Chromium: none of {', '.join(NAMES)} on the PATH, and FEDFR_CHROMIUM is not set")

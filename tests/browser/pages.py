@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, expect
+import cv2
+from acting import FRONT, Pose, frame
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 PATIENCE = 30_000
 """Milliseconds that anything may take where other programs want the processor, too."""
@@ -16,6 +18,12 @@ expect.set_options(timeout=PATIENCE)
 
 SCREENSHOTS = "FEDFR_SCREENSHOTS"
 """Environment variable: the folder that pictures of the states go to; none without it."""
+
+
+def photo(person: int, pose: Pose = FRONT, name: str = "photo.png") -> FilePayload:
+    """A photograph of somebody, as a file that is chosen on the page."""
+    data = cv2.imencode(".png", frame(person, pose)[:, :, ::-1])[1].tobytes()
+    return {"name": name, "mimeType": "image/png", "buffer": data}
 
 
 class Visit:

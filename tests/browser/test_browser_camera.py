@@ -89,3 +89,28 @@ def test_browser_camera_is_off_after_leaving(
     page.click("nav [data-view=people]")
     expect(page.locator("#people-list .name")).to_have_text("Ana")
     assert page.evaluate("window.track.readyState") == "ended"
+
+
+FROZEN = """
+const canvas = document.createElement('canvas');
+canvas.getContext('2d').fillRect(0, 0, 640, 480);
+if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(15);
+"""
+
+
+def test_browser_camera_that_gives_no_more_pictures(server: Served, visit: Callable[..., Visit]) -> None:
+    """Its track lives on, as when a cable is loose or another program took the camera."""
+    here = visit(server)
+    here.page.add_init_script(FROZEN)
+    page = here.open()
+    page.click("#login-go")
+    expect(page.locator("#login-advice")).to_contain_text("The camera was lost")
+
+
+def test_browser_frames_are_the_middle_of_the_picture(server: Served, visit: Callable[..., Visit]) -> None:
+    """Left, top, width and height of what is taken: of wide pictures, tall ones, and those that fit."""
+    page = visit(server).open()
+    found = page.evaluate(
+        "import('/camera.js').then(({ crop }) => [crop(1280, 720), crop(480, 640), crop(1280, 960)])"
+    )
+    assert found == [[160, 0, 960, 720], [0, 140, 480, 360], [0, 0, 1280, 960]]

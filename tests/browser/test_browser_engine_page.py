@@ -10,7 +10,7 @@ import pytest
 from acting import FRONT, Pose, act
 from conftest import Webcam
 from in_browser import runtime
-from pages import Visit
+from pages import Visit, photo
 from playwright.sync_api import expect
 from served import ANA, EVE, Served
 
@@ -47,11 +47,14 @@ def test_browser_page_decides_by_itself(server: Served, webcam: Webcam, visit: C
     page.click("#verdict-details summary")
     assert "WebAssembly" in page.locator("#verdict-facts").inner_text()
     here.shoot("in-browser-accepted")
+    page.set_input_files("#login-photo", photo(ANA))  # one picture decides, whatever --frames asks of a film
+    expect(page.locator("#stage")).to_have_attribute("data-state", "photo")
+    expect(page.locator("#verdict strong")).to_have_text("Welcome, Ana")
     webcam.show(act(EVE, [FRONT, Pose(yaw=4)]))
     page.click("#login-go")
     expect(page.locator("#verdict.refused")).to_contain_text("not recognised")
     page.click("nav [data-view=log]")
-    expect(page.locator("#log-list li")).to_have_count(3)
+    expect(page.locator("#log-list li")).to_have_count(4)
     page.click("nav [data-view=people]")
     page.click("#people-list button")
     page.click("#confirm button[value=yes]")

@@ -15,9 +15,13 @@ from conftest import Webcam
 from living import living_camera
 from pages import Visit
 from playwright.sync_api import Page, expect
-from served import BEN, EVE, Served
+from served import BEN, EVE, MODEL, Served
 
+from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.login import operating_threshold
 from fedfr_edge.types import Image
+from fedfr_edge.vision.align import align
+from fedfr_edge.vision.centerface import CenterFace
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,12 @@ def test_browser_a_photograph_of_a_photograph_is_refused(
     server: Served, webcam: Webcam, visit: Callable[..., Visit], presented: ModuleType
 ) -> None:
     paper = presented.printed(frame(BEN))
+    # Without liveness it would pass: the model takes the picture for Ben.
+    encoder, detector = OnnxEncoder(MODEL, threads=1), CenterFace(threads=1)
+    pictures = (frame(BEN), presented.hold(paper, presented.Held(nearness=1.4)))
+    faces = np.stack([align(picture, detector.detect(picture)[0].landmarks) for picture in pictures])
+    first, second = encoder.embed(faces)
+    assert float(first @ second) > operating_threshold(encoder.manifest).threshold
 
     def moved_about() -> Iterator[Image]:
         """Held still, tilted to both sides, brought nearer and away: once around in 6 s."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import pytest
-from acting import FRONT, Pose, frame
-from pages import Visit
+from acting import FRONT, Pose
+from pages import Visit, photo
 from playwright.sync_api import Page, expect
 from served import ANA, BEN, EVE, Served
 
@@ -25,11 +24,6 @@ def server(serve: Callable[..., Served]) -> Served:
     return made.start()
 
 
-def photo(person: int, pose: Pose = FRONT, name: str = "photo.png") -> dict[str, object]:
-    data = cv2.imencode(".png", frame(person, pose)[:, :, ::-1])[1].tobytes()
-    return {"name": name, "mimeType": "image/png", "buffer": data}
-
-
 def log_in(page: Page, person: int) -> None:
     page.set_input_files("#login-photo", photo(person, Pose(yaw=5)))
     expect(page.locator("#login-go")).not_to_have_text("Stop")
@@ -40,6 +34,7 @@ def test_browser_photographs_instead_of_a_camera(
 ) -> None:
     here = visit(server)
     page = here.open()
+    expect(page.get_by_text("Use a photo")).to_be_visible()
     log_in(page, BEN)
     expect(page.locator("#verdict strong")).to_have_text(f"Welcome, {HEBREW}")
     page.click("details:has(#login-claim) summary")

@@ -16,6 +16,7 @@ from fedfr_edge.apps.commands.federation_server import ServerConfig
 from fedfr_edge.apps.commands.federation_status import StatusConfig
 from fedfr_edge.apps.deploy.events import Events
 from fedfr_edge.apps.deploy.programs import tail
+from fedfr_edge.apps.runs.summary import client_history
 from fedfr_edge.config import resolve, save_config
 from fedfr_edge.federation.run_folder import RunFolder
 from fedfr_edge.train.backbones.backbone import build_backbone
@@ -91,9 +92,11 @@ def test_status_of_what_has_not_begun(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_status_counts_answers_failures_and_bytes() -> None:
-    blank = federation_status._blank()
-    answered = {**blank, "answered": 2, "last_round": 2, "bytes_up": 5_000_000}
-    failed = {**blank, "failed": 1, "why": "round 1: NonFiniteError"}
+    told = {"images": 10, "bytes_up": 2_500_000, "bytes_down": 10}
+    rounds = [
+        {"round": 1, "clients": {"a": told}, "failed": {"b": "NonFiniteError"}, "seconds": 1.0},
+        {"round": 2, "clients": {"a": told}, "seconds": 1.0},
+    ]
     node = {"name": "a", "node": "1", "status": "online", "online_since": "then", "offline_since": None}
     found = {
         "out": "RUN",
@@ -101,7 +104,7 @@ def test_status_counts_answers_failures_and_bytes() -> None:
         "done": 2,
         "last": 3,
         "written": "then",
-        "clients": {"a": answered, "b": failed},
+        "clients": client_history(rounds),
         "link": {"address": "h:1", "answers": True, "run": "running"},
         "nodes": [node],
     }

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,11 @@ from fedfr_edge.vision.detect import Detector
 from fedfr_edge.vision.image import read_image
 from fedfr_edge.vision.scrfd import Scrfd
 from fedfr_edge.vision.select import largest_central
+from fedfr_edge.vision.working import WorkingSize
 from fedfr_edge.vision.yunet import YuNet
+
+ONE_LOOK: dict[str, Any] = {"working": WorkingSize(least=640, most=640), "second_look": None}
+"""SCRFD as insightface looks: once, at 640 pixels."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def same_face(faces: Sequence[Face], landmarks: Landmarks) -> Face | None:
 
 @dataclass(frozen=True)
 class Referenced:
-    """A portrait with the landmarks of SCRFD-2.5g."""
+    """A portrait with the landmarks of SCRFD-2.5g, as insightface looks: once, at 640 pixels."""
 
     image: Image
     landmarks: Landmarks
@@ -115,7 +120,8 @@ class Referenced:
 
 @pytest.fixture(scope="module")
 def reference(dev_data: Path) -> Callable[[Sequence[Path]], list[Referenced]]:
-    detector = Scrfd(dev_data / "models" / "scrfd_2.5g_kps.onnx", threads=1)
+    file = dev_data / "models" / "scrfd_2.5g_kps.onnx"
+    detector = Scrfd(file, threads=1, **ONE_LOOK)
 
     def look(names: Sequence[Path]) -> list[Referenced]:
         images = [read_image(name) for name in names]
@@ -181,8 +187,11 @@ def test_print_figures(
         "YuNet-n": YuNet(models / "yunet_n_dynamic.onnx"),
         "YuNet-n, one look": YuNet(models / "yunet_n_dynamic.onnx", second_look=None),
         "YuNet 2026may": YuNet(models / "face_detection_yunet_2026may.onnx"),
-        "SCRFD-500m": Scrfd(models / "scrfd_500m_kps.onnx", threads=1),
-        "SCRFD-2.5g": Scrfd(models / "scrfd_2.5g_kps.onnx", threads=1),
+        **{
+            name + end: Scrfd(models / file, threads=1, **how)
+            for name, file in (("SCRFD-500m", "scrfd_500m_kps.onnx"), ("SCRFD-2.5g", "scrfd_2.5g_kps.onnx"))
+            for end, how in (("", {}), (", one look at 640", ONE_LOOK))
+        },
     }
     lfw = sorted((faces / "lfw_photos").rglob("*.jpg"))
     press = sorted((faces / "celebrity_photos").rglob("*.jpg"))

@@ -79,9 +79,9 @@ function chart(panel) {
     cursors.set(panel.title, round);
     at.setAttribute("x1", x(round));
     at.setAttribute("x2", x(round));
-    const values = lines.map((line) => {
+    const values = lines.flatMap((line) => {
       const found = line.points.find(([one]) => one === round);
-      return [line.name, found ? text(found[1], whole) : DASH];
+      return found ? [[line.name, text(found[1], whole)]] : [];
     });
     readout.replaceChildren(`round ${round}: `, ...values.flatMap(([name, value], place) =>
       [place ? ", " : "", ...symbols(name ? `${name} ` : ""), el("b", null, value)]));

@@ -169,8 +169,9 @@ function more(run) {
 
 /** Runs side by side. */
 function sideBySide(runs) {
+  const open = runs.filter((run) => run.state !== "finished");
   const parts = [el("h2", null, `${runs.length} runs side by side`),
-    el("ul", { class: "states" }, runs.map((run) => el("li", null, el("b", null, run.name), " ", status(run))))];
+    el("ul", { class: "states" }, open.map((run) => el("li", null, el("b", null, run.name), " ", status(run))))];
   const readable = runs.filter((run) => run.panels);
   if (!readable.length) return parts;
   const differing = Object.keys(readable[0].traits)

@@ -1,7 +1,7 @@
 // The webcam: opened on demand, one 640×480 frame at a time, and noticed when it goes away.
 
 export const WIDTH = 640, HEIGHT = 480;
-const STALLED_MS = 4000;
+const STALLED_MS = 6000;
 
 const CODES = {
   NotAllowedError: "refused", SecurityError: "refused", NotFoundError: "none", OverconstrainedError: "none",
@@ -34,11 +34,12 @@ export class Camera {
       this.stream = await navigator.mediaDevices.getUserMedia({ video: wish, audio: false });
       if (this.closed) return this.close();
       this.video.srcObject = this.stream;
-      await this.video.play();
+      // A camera without a single picture would be waited for without end.
+      await Promise.race([this.video.play(), after(STALLED_MS, new CameraError("lost"))]);
     } catch (error) {
       if (this.closed) return;
       this.close();
-      throw new CameraError(CODES[error.name] ?? "failed");
+      throw error instanceof CameraError ? error : new CameraError(CODES[error.name] ?? "failed");
     }
   }
 
@@ -68,6 +69,10 @@ export class Camera {
     if (this.stream && this.video.srcObject === this.stream) this.video.srcObject = null;
     this.stream = null;
   }
+}
+
+function after(milliseconds, error) {
+  return new Promise((_, reject) => setTimeout(reject, milliseconds, error));
 }
 
 // Whether a new picture came within a moment.

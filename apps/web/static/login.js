@@ -27,9 +27,9 @@ export class Login {
     setStage("off");
     this.advice.now("login.ready");
     this.label("login.go");
-    const { liveness, frames, locked } = this.app.backend.info;
-    // One picture cannot show that somebody is alive, nor that several looks agree.
-    $("login-photo").parentElement.hidden = liveness || frames[0] > 1;
+    const { liveness, locked } = this.app.backend.info;
+    // A picture cannot show that somebody is alive.
+    $("login-photo").parentElement.hidden = liveness;
     this.wait(locked);
   }
 

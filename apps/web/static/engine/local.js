@@ -65,18 +65,18 @@ class Local {
     throw new Fault("no_key", "There is no operator's key here: whoever uses this browser is the operator.");
   }
 
-  async begin({ kind, name, claim, photos }) {
+  async begin({ kind, name, claim, photos, frames }) {
     await this.refresh();
     if (this.foreign !== null) throw new Fault("model_mismatch", this.foreign);
-    if (kind !== "enrol") return new LoginSitting(this, claim);
+    if (kind !== "enrol") return new LoginSitting(this, claim, frames);
     const clean = cleaned(name, this.info.limits);
     refuseTaken(this.known, clean);
     return new EnrolSitting(this, clean, photos);
   }
 
-  /** A login from a photograph. */
+  /** A login from a photograph: one look decides. */
   async photo({ claim, files: [file] }) {
-    const session = await this.begin({ kind: "login", claim });
+    const session = await this.begin({ kind: "login", claim, frames: [1, 1] });
     const reply = await session.look(await opened(file), false);
     return reply.login.verdict === null ? session.end() : reply;
   }
@@ -159,12 +159,12 @@ class Local {
 }
 
 class LoginSitting {
-  constructor(backend, claim) {
+  constructor(backend, claim, frames = backend.settings.login.frames) {
     this.backend = backend;
     this.onlost = null;
     this.over = false;
     const { point, login } = backend.settings;
-    this.login = new Login({ people: backend.known, claim: claim || undefined, point, frames: login.frames });
+    this.login = new Login({ people: backend.known, claim: claim || undefined, point, frames });
     this.until = performance.now() + login.seconds * 1000;
   }
 

@@ -99,7 +99,9 @@ export class Store {
   /** Change the failed logins by `change`, one tab at a time. */
   count(change) {
     return this.once(async () => {
-      const bytes = new TextEncoder().encode(JSON.stringify(await change((await this.attempts()) ?? FRESH)));
+      const attempts = await this.attempts();
+      if (attempts === null) throw new Fault("damaged", "What this browser stored was altered; load the page again.");
+      const bytes = new TextEncoder().encode(JSON.stringify(await change(attempts)));
       await this.put("kept", await this.seal(bytes, ["attempts"]), "attempts");
     });
   }
