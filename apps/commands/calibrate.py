@@ -11,6 +11,7 @@ import click
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import dump_config, option
+from fedfr_edge.errors import GalleryError
 from fedfr_edge.recognition.calibrate import DEFAULT_FARS
 from fedfr_edge.recognition.manifest import far_key
 from fedfr_edge.vision.runtime import PROVIDER_HELP, Provider
@@ -33,7 +34,7 @@ with templates of some of the strangers, made alike, and with both.
 Out: thresholds, each with the false accepts and comparisons that it rests on and the rate's upper bound at
 95 % confidence. The threshold is the lowest whose bound is no higher than the rate. Comparisons of one
 stranger hang together and count as fewer; where they are too few for a rate, the threshold lies above all
-of them, and the table says so. For a personal model also thresholds for two gates; and for comparison what
+of them and no lower than the model's own, and the table says so. For a personal model also thresholds for two gates; and for comparison what
 the model's own thresholds come to. They are kept sealed in the gallery, logged, and taken by 'fedfr login'
 from then on; the settings go to GALLERY/calibrate.toml.
 
@@ -78,7 +79,7 @@ def run(config: CalibrateConfig) -> None:
     keys = device.key_provider(config.key, config.key_file, config.gallery, new=False)
     # Looked at, and given back: logins go on while strangers are searched for faces.
     with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
-        gallery = vault.gallery
+        gallery, gallery_id = vault.gallery, vault.header.gallery
     with console.progress_bars() as progress:
         strangers = read_strangers(
             config.strangers,
@@ -98,6 +99,11 @@ def run(config: CalibrateConfig) -> None:
             progress=progress,
         )
     with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
+        if vault.header.gallery != gallery_id:
+            raise GalleryError(
+                f"{config.gallery} is another gallery than the one that was calibrated, somebody put it there "
+                "meanwhile; nothing was kept, calibrate again"
+            )
         record = dump_config(config, SECTION)
         atomic.write_text(config.gallery / "calibrate.toml", record, mode=0o600)
         vault.calibrate(found)
@@ -137,8 +143,8 @@ def _show(found: Calibration, gallery: Path) -> None:
     )
     if not all(record.supported for record in found.records):
         device.say(
-            "✗ not shown: too few strangers for that rate; its threshold lies above all of them. Give more "
-            "people, or compare with more templates (--against both)"
+            "✗ not shown: too few strangers for that rate; its threshold lies above all of them and no lower "
+            "than the model's own. Give more people, or compare with more templates (--against both)"
         )
     device.say(f"kept in {gallery}; 'fedfr login' goes by it, --far chooses")
 

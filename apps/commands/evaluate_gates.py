@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
-from fedfr_edge.errors import ConfigError
 
 from .. import console
 
@@ -72,6 +71,7 @@ def run(config: EvaluateGatesConfig) -> None:
     from fedfr_edge.data.store import FaceStore
     from fedfr_edge.evaluation.bootstrap import Resampling
     from fedfr_edge.evaluation.gates import compare_ways
+    from fedfr_edge.recognition.policy import LoginPolicy
 
     from .. import device
     from ..file_digest import sha256_of
@@ -86,7 +86,7 @@ def run(config: EvaluateGatesConfig) -> None:
         generic=generic,
         enrol=config.enrol,
         second=config.second,
-        frames=[_frames(text) for text in config.frames],
+        frames=[LoginPolicy(frames=device.k_of_n(text)).frames for text in config.frames],
     )
     devices: list[Device] = []
     ways: list[dict[str, Way]] = []
@@ -125,16 +125,6 @@ def run(config: EvaluateGatesConfig) -> None:
     for table in tables:
         print_table(table, turned=False)
     console.out.print(f"written to {config.out}")
-
-
-def _frames(text: str) -> tuple[int, int]:
-    try:
-        k, n = map(int, text.split("/"))
-    except ValueError:
-        k = n = 0
-    if not 1 <= k <= n:
-        raise ConfigError(f"frames {text!r}, expected k/n with 1 ≤ k ≤ n, for example 2/3")
-    return k, n
 
 
 def _counts(device: Device) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def decide(config: LoginConfig, claims: Claims | None = None) -> Decision:
             gallery, claim = (vault.gallery, config.name) if claims is None else claims(vault.gallery)
             block = vault.blocked(policy.lockout) if config.lockout else None
             if block is not None:
-                decision = locked_out(block, encoder, gallery, policy, claim)
+                decision = locked_out(block, encoder=encoder, gallery=gallery, policy=policy, claim=claim)
             else:
                 session = LoginSession(
                     encoder=encoder,

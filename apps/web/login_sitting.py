@@ -54,7 +54,9 @@ class LoginSitting:
         if block is not None:
             self.over = True
             gallery = await desk.workshop.book(desk.books.gallery)
-            decision = locked_out(block, desk.encoder, gallery, self._policy, self._claim)
+            decision = locked_out(
+                block, encoder=desk.encoder, gallery=gallery, policy=self._policy, claim=self._claim
+            )
             return login_reply(verdict=verdict(decision, wait=block.wait, operator=self._session.operator))
         gallery = await desk.workshop.book(desk.books.gallery)
         if self._claim is not None and gallery.find(self._claim) is None:

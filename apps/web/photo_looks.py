@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fedfr_edge.recognition.capture import Capture, examine
+from fedfr_edge.recognition.capture import examine
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.enrol_policy import EnrolPolicy
 from fedfr_edge.recognition.enrolment import gather
@@ -59,7 +59,7 @@ class PhotoLooks:
         """
         self._seen += 1
         found = examine(image, self._detector.detect(image), several="refuse")
-        reason = _fault(found)
+        reason = found.faults[0] if found.faults else None
         if found.face is not None and reason is None:
             self._faces.append((f"photo {self._seen}", found.face))
         return EnrolLook(
@@ -82,9 +82,3 @@ class PhotoLooks:
         """
         looks, _ = gather(self._faces, encoder=self._encoder, detector=None)
         return propose(looks, name=self._name, gallery=self._gallery, policy=self._policy)
-
-
-def _fault(found: Capture) -> str | None:
-    if found.reason is not None:
-        return found.reason.value
-    return found.quality[0] if found.quality else None

@@ -4,7 +4,8 @@ Strangers' faces are compared with templates made of several images, which score
 single images do: those of the people enrolled, or of some of the strangers, made alike. For each rate the
 lowest threshold is taken at which the rate's upper bound (:mod:`~fedfr_edge.recognition.confidence`) is no
 higher than asked for; comparisons of one stranger are no independent trials, and are not counted as such.
-Where the trials cannot show a rate, the threshold is above every stranger's score, and says so.
+Where the trials cannot show a rate, the threshold is above every stranger's score and no lower than the
+model's own, and says so: a few strangers must not open a door that the model would have kept shut.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fedfr_edge.recognition.calibration import Calibrated, Calibration
 from fedfr_edge.recognition.confidence import design_effect, few_groups, most_allowed, upper_bound
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.gallery import Gallery
+from fedfr_edge.recognition.manifest import Manifest
 from fedfr_edge.recognition.stranger_trials import (
     IMAGES,
     Strangers,
@@ -93,12 +95,14 @@ def calibrate_device(
         if against == "both":
             templates, owners = enrolled + templates, np.concatenate([nobody, owners])
         trials = compare(faces.take(rows), templates, owners, sampled=True)
-    records = [_searched(lowest_threshold(trials, far), searched) for far in sorted(fars, reverse=True)]
+    limits = [None]
     if trials.second is not None:
-        limit = _just_above(_highest(trials.second[trials.counted], SECOND_FAR))
-        records += [
-            _searched(lowest_threshold(trials, far, limit), searched) for far in sorted(fars, reverse=True)
-        ]
+        limits.append(_just_above(_highest(trials.second[trials.counted], SECOND_FAR)))
+    records = [
+        _searched(lowest_threshold(trials, far, limit, floor=_own(encoder.manifest, far)), searched)
+        for limit in limits
+        for far in sorted(fars, reverse=True)
+    ]
     exported = [encoder.manifest.threshold_at(far) for far in sorted(fars, reverse=True)]
     return Calibration(
         model=encoder.digest,
@@ -119,13 +123,16 @@ def calibrate_device(
     )
 
 
-def lowest_threshold(trials: Trials, far: float, second: float | None = None) -> Calibrated:
+def lowest_threshold(
+    trials: Trials, far: float, second: float | None = None, *, floor: float = -1.0
+) -> Calibrated:
     """The lowest threshold at which the upper bound of the false accept rate is no higher than ``far``.
 
     Args:
         trials: the scores.
         far: between 0 and 1.
         second: the score needed in the backbone's space; the rate is then that of passing both gates.
+        floor: the least threshold where no count, not even 0, shows the rate.
 
     Returns:
         without searches; not ``supported`` where no count, not even 0, shows the rate.
@@ -137,8 +144,10 @@ def lowest_threshold(trials: Trials, far: float, second: float | None = None) ->
     falling = np.sort(np.partition(scores[trials.counted], total - 1 - rank)[total - 1 - rank :])[::-1]
     effective = _effective(trials, scores > falling[rank])
     # As many of all trials as the count that is allowed of independent ones.
-    place = min(math.floor(max(most_allowed(effective, far), 0) * total / effective), rank)
-    return at_threshold(trials, far, max(_just_above(falling[place]), -1.0), second, effective)
+    allowed = most_allowed(effective, far)
+    place = min(math.floor(max(allowed, 0) * total / effective), rank)
+    threshold = max(_just_above(falling[place]), -1.0 if allowed >= 0 else floor)
+    return at_threshold(trials, far, threshold, second, effective)
 
 
 def at_threshold(
@@ -172,6 +181,11 @@ def at_threshold(
         upper=_bound(accepted, total, effective),
         effective=effective,
     )
+
+
+def _own(manifest: Manifest, far: float) -> float:
+    """The model's own threshold at this rate or at one above it; -1 where it has none."""
+    return max((own.threshold for own in manifest.thresholds if own.far >= far * (1 - 1e-9)), default=-1.0)
 
 
 def _searched(record: Calibrated, trials: Trials | None) -> Calibrated:

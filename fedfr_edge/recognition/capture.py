@@ -61,6 +61,11 @@ class Capture:
     quality: tuple[QualityReason, ...] = ()
     chosen: Face | None = None
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Codes of what is amiss: what is poor about the face, else :attr:`reason`; often none."""
+        return self.quality or (() if self.reason is None else (self.reason.value,))
+
 
 def quality_gate(photograph: Image, face: Face, aligned: npt.NDArray[np.uint8]) -> str | None:
     """A :data:`Gate`: why a face is too poor, with what to do; None if it is good enough."""

@@ -114,7 +114,7 @@ class Gallery:
         name = clean_name(name)
         self._check(template)
         if name in self._ids:
-            self.remove(name)
+            self.remove(self._ids[name])  # by id: the name may be somebody else's id
         return self.add(name, template)
 
     def remove(self, who: str) -> Person:

@@ -177,19 +177,16 @@ class EnrolSession:
         if self._since is None:
             self._since = at
         found = examine(image, self._detector.detect(image), several="refuse")
-        reason = _fault(found)
+        reason = found.faults[0] if found.faults else None
         if found.face is None or found.chosen is None or reason is not None:
-            self._wait(at)
-            return self._answer(found, accepted=False, reason=reason)
+            return self._refuse(found, at, reason)
         if not self._is_asked(found.chosen):
-            self._wait(at)
-            return self._answer(found, accepted=False, reason=None)
+            return self._refuse(found, at, None)
         label = f"look {len(self._taken) + 1} ({self._next.value})"
         one = Looks((label,), *embed_spaces(self._encoder, found.face[None]), self._encoder.digest)
         reason = self._misfit(one)
         if reason is not None:
-            self._wait(at)
-            return self._answer(found, accepted=False, reason=reason)
+            return self._refuse(found, at, reason)
         self._taken.append(one)
         if self._first is None:
             crop = measure_quality(image, found.chosen).size
@@ -218,7 +215,13 @@ class EnrolSession:
 
     @property
     def looks(self) -> Looks:
-        """The looks taken, at least one, to propose them again against a gallery that has changed."""
+        """The looks taken, to propose them again against a gallery that has changed.
+
+        Raises:
+            GalleryError: none was taken yet.
+        """
+        if not self._taken:
+            raise GalleryError("no look was taken yet, expected at least one; show frames of the person")
         backbones = [look.backbone for look in self._taken if look.backbone is not None]
         return Looks(
             tuple(label for look in self._taken for label in look.labels),
@@ -264,9 +267,10 @@ class EnrolSession:
             references.append(make_template(self.looks.embeddings, self._encoder.digest))
         return references
 
-    def _wait(self, at: float) -> None:
+    def _refuse(self, found: Capture, at: float, reason: str | None) -> EnrolLook:
         if self._first is not None and self._since is not None and at - self._since > self._limits.patience:
             self._ask_next(at)
+        return self._answer(found, accepted=False, reason=reason)
 
     def _ask_next(self, at: float) -> None:
         self._since = at
@@ -288,13 +292,6 @@ class EnrolSession:
         text = "" if done else ADVICE[self._next if reason is None else reason]
         seen = 0 if found is None else found.faces_seen
         return EnrolLook(seen, box, len(self._taken), self._needed, self._next, accepted, reason, text, done)
-
-
-def _fault(found: Capture) -> str | None:
-    """Why a frame's face cannot be used, the first of several reasons."""
-    if found.reason is not None:
-        return found.reason.value
-    return found.quality[0] if found.quality else None
 
 
 def _height(face: Face) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,8 +56,16 @@ class LoginPolicy:
         if not 1 <= k <= n:
             raise ConfigError(f"frames are {k} of {n}, expected k of n with 1 ≤ k ≤ n, for example 2 of 3")
         for what, value in (("threshold", self.threshold), ("second threshold", self.second_threshold)):
-            if value is not None and not math.isfinite(value):
-                raise ConfigError(f"the {what} is {value}, expected a cosine; give --threshold or --far")
+            if value is not None and not -1 <= value <= 1:
+                raise ConfigError(
+                    f"the {what} is {value}, expected a cosine, -1 to 1; give --threshold or --far"
+                )
+        if self.far is not None and not 0 < self.far < 1:
+            raise ConfigError(
+                f"the false accept rate is {self.far}, expected one between 0 and 1, for example 1e-3"
+            )
+        if not 0 <= self.least_live <= 1:
+            raise ConfigError(f"the least probability of being live is {self.least_live}, expected 0 to 1")
         if self.second_threshold is not None and (self.gates == "one" or self.threshold is None):
             raise ConfigError(
                 "a threshold for the second gate is given without one for the first, or without a second "
@@ -161,9 +168,9 @@ def operating_threshold(manifest: Manifest, far: float | None = None) -> Thresho
         ModelError: the model was not calibrated at this rate.
     """
     if far is None:
-        stricter = [record for record in manifest.thresholds if record.far >= DEFAULT_FAR]
-        if stricter:
-            return min(stricter, key=lambda record: record.far)
+        no_stricter = [record for record in manifest.thresholds if record.far >= DEFAULT_FAR]
+        if no_stricter:
+            return min(no_stricter, key=lambda record: record.far)
         far = DEFAULT_FAR
     record = manifest.threshold_at(far)
     if record is None:

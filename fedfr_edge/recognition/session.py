@@ -35,7 +35,10 @@ from fedfr_edge.vision.detect import Detector
 from fedfr_edge.vision.liveness import PassiveLiveness
 from fedfr_edge.vision.select import largest_central
 
-__all__ = ["ADVICE", "HOLD_STILL", "LoginSession", "Look", "Step", "locked_out"]
+_NO_SECOND = (
+    "{} of the people enrolled have nothing in the backbone's space, which the second gate needs: an earlier "
+    "version enrolled them; enrol them again, or log in with one gate (--gates one)"
+)
 
 
 class LoginSession:
@@ -49,7 +52,7 @@ class LoginSession:
         encoder: the model; its digest must be the gallery's.
         gallery: the people enrolled.
         detector: finds the faces; None if the images are aligned faces (112, 112, 3).
-        policy: how careful to be.
+        policy: how careful to be; default: as :func:`~fedfr_edge.recognition.login.login`.
         claim: name or id of the person it is said to be (1:1); None searches everybody (1:N).
         passive: judges each frame that is compared; one that it takes for a picture ends the session.
         rng: draws the order of the moves; default: the system's secure generator. For tests.
@@ -58,7 +61,8 @@ class LoginSession:
         challenge: with liveness, what is asked for; None without.
 
     Raises:
-        ModelError: the model was not calibrated as the policy asks.
+        ModelError: the model was not calibrated as the policy asks, or a second gate cannot be asked about
+            everybody enrolled.
         ConfigError: liveness without a detector, or too few or too many moves.
     """
 
@@ -68,18 +72,18 @@ class LoginSession:
         encoder: OnnxEncoder,
         gallery: Gallery,
         detector: Detector | None,
-        policy: LoginPolicy,
+        policy: LoginPolicy | None = None,
         claim: str | None = None,
         passive: PassiveLiveness | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        policy = policy or LoginPolicy()
         if detector is None and (policy.liveness or passive is not None):
             raise ConfigError("faces that come aligned cannot be judged for liveness; give whole frames")
         self._encoder, self._gallery, self._detector = encoder, gallery, detector
         self._policy, self._claim, self._passive = policy, claim, passive
         self._claimed = gallery.find(claim) if claim is not None else None
-        people = len(gallery) if claim is None else 1
-        self._point = operating_point(policy, encoder.manifest, encoder.digest, gallery.calibration, people)
+        self._point = _point_of(encoder, gallery, policy, claim)
         self.challenge = Challenge(random_order(policy.moves, rng)) if policy.liveness else None
         self._compared: list[Decision] = []
         self._unusable: Decision | None = None
@@ -100,6 +104,7 @@ class LoginSession:
 
         Raises:
             ModelMismatchError: the gallery was made by another model.
+            ForeignModelError: the model gives something else than unit vectors.
             ImageError: an array that is no photograph.
             ConfigError: with liveness, a frame from before the last one.
         """
@@ -113,7 +118,7 @@ class LoginSession:
         else:
             found = self._follow(image, at, self.challenge)
         box = None if found.chosen is None else found.chosen.box
-        return Look(found.faces_seen, box, _advice(found), self._step(), self._decision)
+        return Look(found.faces_seen, box, found.faults, self._step(), self._decision)
 
     def give_up(self) -> Decision:
         """The time is over: the decision from what was seen."""
@@ -224,10 +229,7 @@ class LoginSession:
             return None
         score = self._gallery.backbone_score(person, probe)
         if score is None:
-            raise ModelError(
-                f"{person.name!r} was enrolled without the backbone's space, which the second gate needs; "
-                "enrol them again, or log in with one gate (--gates one)"
-            )
+            raise ModelError(_NO_SECOND.format(1))  # enrolled since the session began
         return SecondScore(score, self._point.second)
 
     def _answer(self, found: Capture, reason: Reason, detail: str, **more: Any) -> Decision:
@@ -238,15 +240,14 @@ class LoginSession:
 
 
 def locked_out(
-    block: Block, encoder: OnnxEncoder, gallery: Gallery, policy: LoginPolicy, claim: str | None = None
+    block: Block, *, encoder: OnnxEncoder, gallery: Gallery, policy: LoginPolicy, claim: str | None = None
 ) -> Decision:
     """The decision where earlier failures forbid an attempt, see ``Vault.blocked``; no frame is looked at.
 
     Raises:
         ModelError: as :class:`LoginSession`.
     """
-    people = len(gallery) if claim is None else 1
-    point = operating_point(policy, encoder.manifest, encoder.digest, gallery.calibration, people)
+    point = _point_of(encoder, gallery, policy, claim)
     return _decision(point, encoder, Capture(None, 0), block.reason, block.detail, wait_seconds=block.wait)
 
 
@@ -286,7 +287,13 @@ def _was_still(before: Status, now: Status) -> bool:
     return now.state is State.DONE or (before.move is None and now.move is not None)
 
 
-def _advice(found: Capture) -> tuple[str, ...]:
-    if found.quality:
-        return found.quality
-    return () if found.reason is None else (found.reason.value,)
+def _point_of(
+    encoder: OnnxEncoder, gallery: Gallery, policy: LoginPolicy, claim: str | None
+) -> OperatingPoint:
+    if policy.gates == "backbone" and encoder.manifest.kind == "personal":
+        # Before any frame: found out at the gate, it would tell that the first one was passed, and not count.
+        lacking = [each for each in gallery.people if gallery.template_of(each).backbone is None]
+        if lacking:
+            raise ModelError(_NO_SECOND.format(len(lacking)))
+    people = len(gallery) if claim is None else 1
+    return operating_point(policy, encoder.manifest, encoder.digest, gallery.calibration, people)

@@ -1,8 +1,8 @@
 """A gallery as one file under a passphrase, for moving to another device.
 
 A magic line, a length (4 bytes), a header (JSON: model, parameters of Argon2id), and JSON of the people,
-sealed under the key that Argon2id makes of the passphrase and bound to all before it. Log, attempts, ids
-and keys stay behind: on the new device everybody gets a new id and a new key.
+sealed under the key that Argon2id makes of the passphrase and bound to all before it. Log, attempts,
+calibration, ids and keys stay behind: on the new device everybody gets a new id and a new key.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable
 from importlib import resources
@@ -57,5 +58,6 @@ def test_browser_frame_to_drawn_answer_is_measured(
     late = sorted(times)[int(0.95 * len(times))]
     print(
         f"\nframe to drawn answer at 640x480, {len(times)} frames with detection and comparison, the server "
-        f"with 1 thread: median {statistics.median(times):.0f} ms, 95 % within {late:.0f} ms"
+        f"with 1 thread: median {statistics.median(times):.0f} ms, 95 % within {late:.0f} ms; load "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )

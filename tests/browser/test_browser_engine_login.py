@@ -7,11 +7,12 @@ the camera would.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import acting
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -22,7 +23,10 @@ from fedfr_edge.apps.known_models import shipped_models
 from fedfr_edge.recognition.capture import quality_gate
 from fedfr_edge.recognition.lockout import WITHOUT_LIVENESS
 from fedfr_edge.recognition.policy import LoginPolicy
+from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import Image
+from fedfr_edge.vision.align import align
+from fedfr_edge.vision.detect import open_detector
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -43,6 +47,20 @@ async ([request, frames]) => {
   }
   session.close();
   return replies;
+}
+"""
+ALBUM = """
+async ([request, photographs]) => {
+  const session = await backend.begin({ ...request, photos: photographs.length });
+  const replies = [];
+  for (const photograph of photographs) replies.push(structuredClone(await session.look(asCanvas(photograph))));
+  return [...replies, await session.finish()];
+}
+"""
+PHOTO = """
+async (bytes) => {
+  const file = new File([new Uint8Array(bytes)], "photo.png", { type: "image/png" });
+  return (await backend.photo({ kind: "login", files: [file] })).login.verdict;
 }
 """
 REFUSED = """
@@ -252,7 +270,6 @@ def test_browser_scores_as_python_does(known: Here, site: Site) -> None:
     from fedfr_edge.recognition.gallery import Gallery
     from fedfr_edge.recognition.guided import EnrolSession
     from fedfr_edge.recognition.session import LoginSession
-    from fedfr_edge.vision.detect import open_detector
 
     gallery = Gallery(site.encoder.digest, site.encoder.dim)
     detector = open_detector(provider="cpu", threads=1)
@@ -348,12 +365,12 @@ def test_browser_refuses_what_was_altered(here: Here) -> None:
     assert here.login(ANA)["reason"] == "empty_gallery"
     # A person: the others may log in again once that entry is gone.
     damaged = here.enrol("Ana", ANA)["enrol"]["person"]["id"]
-    here.enrol("Ben", BEN)
+    here.enrol("Ben $& {name}", BEN)
     here.page.evaluate(SPOIL, ["people", damaged])
     assert refused()
-    assert sorted(person["name"] for person in here.people()) == ["?", "Ben"]
+    assert sorted(person["name"] for person in here.people()) == ["?", "Ben $& {name}"]
     here.remove(damaged)
-    assert here.login(BEN)["accepted"]
+    assert here.login(BEN)["text"] == "Welcome, Ben $& {name}."
     # An entry in another's place, or under another model, does not open either.
     here.page.evaluate(SWAP)
     assert refused()
@@ -437,24 +454,36 @@ def free_port() -> int:
     return free_port()
 
 
-def test_browser_logs_in_with_a_photograph(known: Here, photo: Callable[[int], list[int]]) -> None:
-    script = """
-    async ([bytes, type]) => {
-      const file = new File([new Uint8Array(bytes)], "photo.png", { type });
-      return (await backend.photo({ kind: "login", files: [file] })).login.verdict;
-    }
-    """
-    assert known.page.evaluate(script, [photo(ANA), "image/png"])["accepted"]
-    assert known.page.evaluate(script, [photo(BEN), "image/png"])["reason"] == "not_recognised"
+def test_browser_takes_photographs_as_python_does(here: Here, site: Site) -> None:
+    """Photographs are looked at as the library looks at them, so scores are the library's."""
+    poses = (FRONT, Pose(yaw=25), Pose(yaw=-25))
+    detector = open_detector(provider="cpu", threads=1)
+
+    def embed(*images: Image) -> np.ndarray:
+        crops = [align(image, detector.detect(image)[0].landmarks) for image in images]
+        return np.asarray(site.encoder.embed(np.stack(crops)))
+
+    template = make_template(embed(*(acting.frame(ANA, pose) for pose in poses)), site.encoder.digest)
+    nobody = np.full_like(acting.frame(ANA), 90)
+    sent = [as_rgba(image) for image in (*(acting.frame(ANA, pose) for pose in poses), nobody)]
+    *looks, done = here.page.evaluate(ALBUM, [{"kind": "enrol", "name": "Ana"}, sent])
+    assert [look["enrol"]["look"]["accepted"] for look in looks] == [True, True, True, False]
+    assert [look["enrol"]["needed"] for look in looks] == [4] * 4
+    assert done["enrol"]["done"]
+    assert done["enrol"]["report"] == []
+    for person, accepted in ((ANA, True), (BEN, False)):
+        image = acting.frame(person, Pose(yaw=8))
+        verdict = here.page.evaluate(PHOTO, png(image))
+        (score,) = embed(image) @ template.vector
+        assert verdict["score"] == pytest.approx(float(score), abs=0.005)
+        assert verdict["accepted"] == accepted
     with pytest.raises(Exception, match="no picture that this browser can read"):
-        known.page.evaluate(script, [list(b"not an image"), "image/png"])
+        here.page.evaluate(PHOTO, list(b"not an image"))
+    # Without one face there is nobody to enrol.
+    with pytest.raises(Exception, match="nobody was enrolled"):
+        here.page.evaluate(ALBUM, [{"kind": "enrol", "name": "Ben"}, [as_rgba(nobody)]])
+    assert [person["name"] for person in here.people()] == ["Ana"]
 
 
-@pytest.fixture(scope="module")
-def photo() -> Callable[[int], list[int]]:
-    import cv2
-
-    def png(person: int) -> list[int]:
-        return list(cv2.imencode(".png", acting.frame(person)[:, :, ::-1])[1].tobytes())
-
-    return png
+def png(image: Image) -> list[int]:
+    return list(cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())

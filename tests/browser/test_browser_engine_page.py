@@ -48,7 +48,6 @@ def test_browser_page_decides_by_itself(server: Served, webcam: Webcam, visit: C
     assert "WebAssembly" in page.locator("#verdict-facts").inner_text()
     here.shoot("in-browser-accepted")
     page.set_input_files("#login-photo", photo(ANA))  # one picture decides, whatever --frames asks of a film
-    expect(page.locator("#stage")).to_have_attribute("data-state", "photo")
     expect(page.locator("#verdict strong")).to_have_text("Welcome, Ana")
     webcam.show(act(EVE, [FRONT, Pose(yaw=4)]))
     page.click("#login-go")

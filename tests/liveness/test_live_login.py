@@ -20,8 +20,9 @@ from fedfr_edge.recognition.challenge import Move
 from fedfr_edge.recognition.gallery import Gallery
 from fedfr_edge.recognition.lockout import FAILURES, WITH_LIVENESS
 from fedfr_edge.recognition.login import Decision, LoginPolicy
+from fedfr_edge.recognition.look import Look, Step
 from fedfr_edge.recognition.manifest import Manifest
-from fedfr_edge.recognition.session import LoginSession, Look, Step
+from fedfr_edge.recognition.session import LoginSession
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import AlignedFaces, Embeddings, Face, Image
 from fedfr_edge.vision.align import similarity_transform

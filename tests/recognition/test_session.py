@@ -20,8 +20,8 @@ from fedfr_edge.recognition.frames import all_of, is_settled, k_of
 from fedfr_edge.recognition.gallery import Gallery, Person
 from fedfr_edge.recognition.lockout import Block
 from fedfr_edge.recognition.login import LoginPolicy, login
-from fedfr_edge.recognition.look import ADVICE
-from fedfr_edge.recognition.session import LoginSession, Look, locked_out
+from fedfr_edge.recognition.look import ADVICE, Look
+from fedfr_edge.recognition.session import LoginSession, locked_out
 from fedfr_edge.recognition.spaces import probe_of
 from fedfr_edge.recognition.template import make_template
 from fedfr_edge.types import Image
@@ -239,9 +239,10 @@ def test_another_models_gallery_is_an_error(encoder: OnnxEncoder, gallery: Galle
 
 def test_locked_out(encoder: OnnxEncoder, gallery: Gallery) -> None:
     block = Block(Reason.LOCKED, 12.5, "5 failures in a row, wait 12 s")
-    decision = locked_out(block, encoder, gallery, LoginPolicy(far=1e-4))
+    decision = locked_out(block, encoder=encoder, gallery=gallery, policy=LoginPolicy(far=1e-4))
     assert (decision.accepted, decision.reason, decision.wait_seconds) == (False, Reason.LOCKED, 12.5)
     assert (decision.score, decision.faces_seen, decision.detail) == (None, 0, block.detail)
     assert (decision.threshold, decision.far, decision.model) == (0.95, 1e-4, encoder.digest)
-    last = locked_out(replace(block, reason=Reason.OTHER_FACTOR, wait=None), encoder, gallery, LoginPolicy())
+    block = replace(block, reason=Reason.OTHER_FACTOR, wait=None)
+    last = locked_out(block, encoder=encoder, gallery=gallery, policy=LoginPolicy())
     assert (last.reason, last.wait_seconds) == (Reason.OTHER_FACTOR, None)

@@ -21,7 +21,9 @@ export async function openBackend() {
     throw new Fault("unreachable", "The server does not answer.");
   }
   const info = await answer.json().catch(() => null);
-  if (!answer.ok || info === null) throw new Fault("not_loaded", info?.error?.text ?? `The server answers ${answer.status}.`);
+  if (!answer.ok || info === null) {
+    throw new Fault("not_loaded", info?.error?.text ?? `The server answers ${answer.status}.`);
+  }
   if (!self.isSecureContext) {
     throw new Fault("insecure", "A browser computes here only over https, or on the device itself (127.0.0.1).");
   }
@@ -139,10 +141,11 @@ class Local {
   verdict({ accepted, reason, score, person, quality, faces }) {
     const { point, verdicts } = this.settings;
     const lock = ["locked", "other_factor", "not_recognised"].includes(reason) ? this.locked() : null;
+    const words = verdicts[reason].replace("{name}", () => person?.name ?? "");
     return {
       accepted,
       reason,
-      text: lock !== null && reason !== "not_recognised" ? lock.text : verdicts[reason].replace("{name}", person?.name ?? ""),
+      text: lock !== null && reason !== "not_recognised" ? lock.text : words,
       person: person === null ? null : { id: person.id, name: person.name },
       score,
       threshold: point.threshold,
@@ -242,7 +245,8 @@ class EnrolSitting {
 
   /** No more photographs will come, or all looks are taken: enrol. */
   async finish() {
-    if (this.over || this.enrol.taken.length === 0) {
+    if (this.over) return this.last;
+    if (this.enrol.taken.length === 0) {
       throw new Fault("too_few_looks", "No look could be used, so nobody was enrolled.");
     }
     this.over = true;
@@ -256,8 +260,8 @@ class EnrolSitting {
       return person;
     });
     await this.backend.refresh();
-    const done = { done: true, person: { id, name }, report };
-    return { ...this.last, enrol: { ...this.last.enrol, ...done } };
+    Object.assign(this.last.enrol, { done: true, person: { id, name }, report });
+    return this.last;
   }
 
   close() {

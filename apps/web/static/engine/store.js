@@ -26,9 +26,7 @@ export class Store {
     });
     const store = new Store(database, digest);
     await store.once(async () => {
-      if ((await store.get("kept", "key")) !== undefined) return;
-      const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
-      await store.put("kept", key, "key");
+      if ((await store.get("kept", "key")) === undefined) await store.newKey();
     });
     return store;
   }
@@ -75,10 +73,15 @@ export class Store {
     return this.once(async () => {
       await this.request("people", "readwrite", (people) => people.delete(id));
       if ((await this.all("people")).length > 0) return;
-      const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
-      await this.put("kept", key, "key");
+      await this.newKey();
       await this.forgetAttempts();
     });
+  }
+
+  /** Not extractable: no script gets its bytes. */
+  async newKey() {
+    const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+    await this.put("kept", key, "key");
   }
 
   forgetAttempts() {
