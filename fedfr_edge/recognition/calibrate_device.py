@@ -95,7 +95,7 @@ def calibrate_device(
         if against == "both":
             templates, owners = enrolled + templates, np.concatenate([nobody, owners])
         trials = compare(faces.take(rows), templates, owners, sampled=True)
-    limits = [None]
+    limits: list[float | None] = [None]
     if trials.second is not None:
         limits.append(_just_above(_highest(trials.second[trials.counted], SECOND_FAR)))
     records = [

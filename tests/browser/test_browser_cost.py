@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable
-from importlib import resources
 
 import pytest
 from acting import FRONT, Pose, act
@@ -13,6 +12,8 @@ from conftest import Webcam
 from pages import Visit
 from playwright.sync_api import Response, expect
 from served import ANA, BEN, Served
+
+from fedfr_edge.apps.web.static_files import page_files
 
 MOST_BYTES = 300_000
 LOOKS = 40
@@ -37,10 +38,10 @@ def test_browser_page_is_small(server: Served, visit: Callable[..., Visit]) -> N
     asked = {url: len(response.body()) for url, response in got.items() if response.ok}
     assert sum(asked.values()) <= MOST_BYTES, asked
     # And everything that the page could ask for, the part that decides in the browser included.
-    static = resources.files("fedfr_edge.apps.web").joinpath("static")
-    files = [static] if static.is_file() else [file for file in static.rglob("*") if file.is_file()]  # type: ignore[attr-defined]
-    assert len(files) > 10
-    assert sum(file.stat().st_size for file in files) <= MOST_BYTES
+    every = page_files()
+    del every["/"]  # is /index.html
+    assert f"{server.address}style.css" in asked
+    assert sum(len(file.content) for file in every.values()) <= MOST_BYTES
 
 
 def test_browser_frame_to_drawn_answer_is_measured(

@@ -53,7 +53,7 @@ ALBUM = """
 async ([request, photographs]) => {
   const session = await backend.begin({ ...request, photos: photographs.length });
   const replies = [];
-  for (const photograph of photographs) replies.push(structuredClone(await session.look(asCanvas(photograph))));
+  for (const photograph of photographs) replies.push(await session.look(asCanvas(photograph)));
   return [...replies, await session.finish()];
 }
 """
@@ -475,7 +475,7 @@ def test_browser_takes_photographs_as_python_does(here: Here, site: Site) -> Non
         image = acting.frame(person, Pose(yaw=8))
         verdict = here.page.evaluate(PHOTO, png(image))
         (score,) = embed(image) @ template.vector
-        assert verdict["score"] == pytest.approx(float(score), abs=0.005)
+        assert verdict["score"] == pytest.approx(float(score), abs=0.01)
         assert verdict["accepted"] == accepted
     with pytest.raises(Exception, match="no picture that this browser can read"):
         here.page.evaluate(PHOTO, list(b"not an image"))

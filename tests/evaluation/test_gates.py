@@ -271,8 +271,8 @@ def test_the_command(stage: dict[str, str], tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--frames", "4/3"], "expected k/n"),
-        (["--frames", "two"], "expected k/n"),
+        (["--frames", "4/3"], "expected k of n"),
+        (["--frames", "two"], "expected K/N"),
         (["--frames", "2/11"], "has 11 images"),
         (["--model", "{generic}"], "expected that of a client"),
     ],

@@ -260,7 +260,8 @@ class EnrolSitting {
       return person;
     });
     await this.backend.refresh();
-    Object.assign(this.last.enrol, { done: true, person: { id, name }, report });
+    const done = { done: true, person: { id, name }, report };
+    this.last = { ...this.last, enrol: { ...this.last.enrol, ...done } };
     return this.last;
   }
 
