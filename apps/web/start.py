@@ -53,14 +53,15 @@ def start(config: ServeConfig) -> None:
         app = make_app(desk=desk, files=files, token=token, names=names)
     listening = listen(config.host, config.port)
     address = _shown(config, address_of(listening))
+    lines = [f"page: {address}  (model {encoder.name}{people}; Ctrl-C ends it)"]
+    if config.operator_file is not None:
+        atomic.write_text(config.operator_file, f"{address}#operator={token}\n", mode=0o600)
+    elif not config.in_browser:
+        lines.append(f"operator: {address}#operator={token}")
 
     def ready() -> None:
-        device.say(f"page: {address}  (model {encoder.name}{people}; Ctrl-C ends it)")
-        operator = f"{address}#operator={token}"
-        if config.operator_file is not None and not config.in_browser:
-            atomic.write_text(config.operator_file, operator + "\n", mode=0o600)
-        elif not config.in_browser:
-            device.say(f"operator: {operator}")
+        for line in lines:
+            device.say(line)
 
     run(app, listening, limits=limits, encryption=encryption, proxy=config.proxy, ready=ready)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from acting import FRONT, Pose, act
-from conftest import Webcam
 from in_browser import runtime
 from pages import Visit, photo
 from playwright.sync_api import expect
 from served import ANA, EVE, Served
+
+if TYPE_CHECKING:
+    from conftest import Webcam
 
 SIDES = (FRONT, Pose(yaw=20), Pose(yaw=-20), Pose(near=1.45), Pose(near=0.65))
 
