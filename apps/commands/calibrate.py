@@ -31,12 +31,12 @@ each person; the model and the gallery. Each face is compared with the templates
 are made of several photographs and score higher with everybody than a single one; with --against public
 with templates of some of the strangers, made alike, and with both.
 
-Out: thresholds, each with the false accepts and comparisons that it rests on and the rate's upper bound at 95
-% confidence. The threshold is the lowest whose bound is no higher than the rate. Comparisons of one stranger
-hang together and count as fewer; where they are too few for a rate, the threshold lies above all of them and
-no lower than the model's own, and the table says so. For a personal model also thresholds for two gates; and
-for comparison what the model's own thresholds come to. They are kept sealed in the gallery, logged, and taken
-by 'fedfr login' from then on; the settings go to GALLERY/calibrate.toml.
+Out: thresholds, each with the false accepts and comparisons that it rests on and the rate's upper bound at
+95 % confidence. The threshold is the lowest whose bound is no higher than the rate. Comparisons of one
+stranger hang together and count as fewer; where they are too few for a rate, the threshold lies above all
+of them and no lower than the model's own, and the table says so. For a personal model also thresholds for
+two gates; and for comparison what the model's own thresholds come to. They are kept sealed in the gallery,
+logged, and taken by 'fedfr login' from then on; the settings go to GALLERY/calibrate.toml.
 
 Do it again when the model has changed, or when many people were enrolled since."""
 
@@ -101,8 +101,8 @@ def run(config: CalibrateConfig) -> None:
     with Vault.open(config.gallery, keys, model_digest=encoder.digest) as vault:
         if vault.header.gallery != gallery_id:
             raise GalleryError(
-                f"{config.gallery} is another gallery than the one that strangers were compared with; nothing "
-                "was kept, calibrate again"
+                f"{config.gallery} is another gallery than the one that strangers were compared with; "
+                "nothing was kept, calibrate again"
             )
         record = dump_config(config, SECTION)
         atomic.write_text(config.gallery / "calibrate.toml", record, mode=0o600)

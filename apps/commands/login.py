@@ -35,10 +35,11 @@ Out: the decision with its reason code, score and threshold, on standard output 
 object), and a line in the gallery's log. Exit status 0: accepted; 1: refused, or an error; an error goes to
 standard error and begins with "error:".
 
-The first usable frame decides, or of up to N usable frames K must be recognised as the same person
-(--frames K/N). --liveness asks for turns and steps in random order, on a line that says what to do next: that
-takes a webcam, or a film of somebody who followed it. With a webcam or a film, frames of a poor face do not
-count (too small, dark, bright, blurred, turned away, cut off, dark glasses).
+Of photographs the first usable one decides; with a webcam or a film three of up to five usable frames must
+be recognised as the same person (--frames K/N: K of N). --liveness asks for turns and steps in random order
+instead, on a line that says what to do next: that takes a webcam, or a film of somebody who followed it. With
+a webcam or a film, frames of a poor face do not count (too small, dark, bright, blurred, turned away, cut
+off, dark glasses).
 
 The threshold is the one that 'fedfr calibrate' found on this device, else the model's own from when it was
 exported; --far chooses among the rates that either was calibrated at. The rate is that of one comparison:
@@ -84,7 +85,11 @@ class LoginConfig:
     second_threshold: float | None = option(
         None, low=-1, high=1, help="with --threshold: score needed in the backbone's space"
     )
-    frames: str = option("1/1", help="K/N: of up to N usable frames K must be recognised as the same person")
+    frames: str | None = option(
+        None,
+        help="K/N: of up to N usable frames K must be recognised as the same person; default: 3/5 with a "
+        "webcam or a film, 1/1 for photographs",
+    )
     liveness: bool = option(False, help="ask for turns and steps in random order, against photographs")
     passive: tuple[str, ...] = option(
         (), help="SCALE:FILE.onnx, a network that tells a live face from a picture of one"
@@ -189,6 +194,8 @@ def login_policy(config: LoginConfig) -> LoginPolicy:
         raise ConfigError(
             "photographs cannot show that somebody is alive; leave --liveness away, or film them"
         )
+    if config.liveness and config.frames is not None:
+        raise ConfigError("--liveness has frames of its own, those between the moves; leave --frames away")
     if config.aligned and filmed:
         raise ConfigError("--aligned is for photographs; leave it away for a camera or a film")
     return LoginPolicy(
@@ -196,7 +203,7 @@ def login_policy(config: LoginConfig) -> LoginPolicy:
         threshold=config.threshold,
         gates=config.gates,
         second_threshold=config.second_threshold,
-        frames=device.k_of_n(config.frames),
+        frames=device.k_of_n(config.frames or ("3/5" if filmed else "1/1")),
         liveness=config.liveness,
         quality=quality_gate if filmed else None,
     )

@@ -106,6 +106,27 @@ def test_the_table_says_what_is_not_shown(device: Device, capsys: pytest.Capture
     assert device.login(capsys)["far_supported"] is False
 
 
+def test_a_gallery_that_was_swapped_meanwhile_is_not_calibrated(
+    device: Device, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedfr_edge.recognition import calibrate_device as module
+
+    real = module.calibrate_device
+
+    def swapped(*arguments: Any, **more: Any) -> Any:
+        found = real(*arguments, **more)
+        for path in (device.gallery, device.gallery.with_name("g.vault.key")):
+            path.rename(path.with_name("aside-" + path.name))
+        assert main(["enrol", *device.common(), "--aligned", str(device.folder / "ben")]) == 0
+        return found
+
+    monkeypatch.setattr(module, "calibrate_device", swapped)
+    assert device.calibrate(device.folder / "store", "--far", "0.05") == 1
+    assert "another gallery" in capsys.readouterr().err
+    assert device.login(capsys, "--far", "0.01")["threshold"] == 0.80
+    assert not (device.gallery / "calibrate.toml").exists()
+
+
 def test_photographs_in_folders(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     (device.folder / "strangers" / "s0" / "broken.png").write_bytes(b"no picture")
     arguments = ["--aligned", "--far", "0.1", "--json", "--against", "public", "--images", "2"]

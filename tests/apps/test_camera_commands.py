@@ -149,6 +149,7 @@ def test_photographs_of_a_folder_are_counted(enrolled: Door, capsys: pytest.Capt
         ("login", ["--video", "{folder}/ana.avi", "--aligned"], "--aligned is for photographs"),
         ("login", ["--video", "{folder}/ana.avi", "--frames", "2"], "expected K/N"),
         ("login", ["--video", "{folder}/ana.avi", "--frames", "3/2"], "expected k of n"),
+        ("login", ["--video", "{folder}/ana.avi", "--frames", "2/3", "--liveness"], "leave --frames away"),
         ("login", ["--video", "{folder}/none.avi"], "does not exist, expected a video file"),
         ("login", ["--camera", "63"], "there is no camera 63"),
         ("enrol", ["--name", "Ben", "--camera", "63"], "there is no camera 63"),
@@ -217,6 +218,16 @@ def test_a_webcam_logs_in(
     captured = capsys.readouterr()
     assert captured.out.startswith("accepted: Ana\n")
     assert captured.err == ""  # no terminal: no line that changes
+
+
+def test_three_of_five_frames_of_a_webcam_decide(
+    enrolled: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ana, eve = frame(ANA), frame(EVE)
+    for shown, accepted in (((eve, ana, eve, ana, ana), True), ((ana, eve, ana, eve, eve), False)):
+        plug_in(monkeypatch, films["FakeCapture"](itertools.chain(shown, itertools.repeat(ana))))
+        assert enrolled.run("login", "--camera", "0") == (0 if accepted else 1)
+        assert capsys.readouterr().out.startswith("accepted: Ana" if accepted else "refused (not_recognised)")
 
 
 def test_nobody_before_the_webcam(

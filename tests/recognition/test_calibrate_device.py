@@ -86,6 +86,19 @@ def test_a_rate_that_the_trials_cannot_show() -> None:
     assert record.upper == pytest.approx(1 - 0.05 ** (1 / record.effective), rel=1e-6)
 
 
+def test_too_few_strangers_do_not_lower_the_models_own_threshold() -> None:
+    few = normal_trials(np.random.default_rng(0), 20, 1, 0.0, k=1)
+    record = lowest_threshold(few, 1e-3, floor=0.8)
+    assert few.scores.max() < 0.8
+    assert (record.threshold, record.supported, record.false_accepts) == (0.8, False, 0)
+    # Where the trials show the rate they are believed.
+    many = normal_trials(np.random.default_rng(0), 4000, 1, 0.0, k=1)
+    shown = lowest_threshold(many, 1e-2, floor=0.8)
+    assert shown == lowest_threshold(many, 1e-2)
+    assert shown.supported
+    assert shown.threshold < 0.8
+
+
 def test_with_ties_none_or_all_are_accepted() -> None:
     scores = np.full((1000, 1), 0.25, np.float32)
     trials = Trials(scores, None, np.ones(scores.shape, np.bool_), np.arange(1000), False)
@@ -204,6 +217,18 @@ def test_single_faces_that_are_kept_are_compared_one_by_one(
     best = (embed_spaces(encoder, strangers.faces)[0] @ own.T).max(axis=1)
     assert record.comparisons == 480
     assert abs(record.false_accepts - np.count_nonzero(best >= record.threshold)) <= 1
+
+
+def test_a_device_with_two_strangers_keeps_the_models_thresholds(
+    encoder: OnnxEncoder, strangers: Strangers
+) -> None:
+    few = dataclasses.replace(strangers, faces=strangers.faces[:16], labels=strangers.labels[:16])
+    found = calibrate_device(encoder, enrolled(encoder, 1), few, fars=(1e-2, 1e-3, 3e-4, 1e-5))
+    own = {own.far: own.threshold for own in encoder.manifest.thresholds}
+    for record in found.records:
+        assert not record.supported
+        least = max(threshold for far, threshold in own.items() if far >= record.far)
+        assert record.threshold >= least
 
 
 def test_what_cannot_be_calibrated(encoder: OnnxEncoder, strangers: Strangers, tmp_path: Path) -> None:

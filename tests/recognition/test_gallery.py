@@ -132,6 +132,15 @@ def test_names_are_unique_and_replaceable(gallery: Gallery) -> None:
     assert gallery.identify(at(90), 0.99).person == new
 
 
+def test_a_name_that_is_somebodys_id_replaces_its_own_entry(gallery: Gallery) -> None:
+    ana = gallery.find("Ana")
+    assert ana is not None
+    gallery.add(ana.id, at(90))
+    gallery.replace(ana.id, at(120))
+    assert gallery.find("Ana") == ana
+    assert [person.name for person in gallery.people].count(ana.id) == 1
+
+
 def test_remove_by_name_or_id(gallery: Gallery) -> None:
     ben = gallery.find("Ben")
     assert ben is not None
