@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fedfr_edge.errors import ExportError
 from fedfr_edge.recognition.manifest import INPUT_NAME
 from fedfr_edge.types import AlignedFaces
+from fedfr_edge.vision.runtime import import_onnxruntime
 
 from .graph import check_valid, strip
 
@@ -72,6 +73,7 @@ def to_int8(proto: Any, faces: AlignedFaces) -> Any:
     Raises:
         ExportError: onnxruntime cannot quantize it.
     """
+    import_onnxruntime()  # its telemetry is off from here on
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]

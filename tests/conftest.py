@@ -10,6 +10,8 @@ import pytest
 # Read when flwr is imported: no telemetry, no update check, also in tests.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+# Read when onnxruntime is imported, which some tests do themselves.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Read when torch is imported: beside other processes, a second thread spins and slows small tests tenfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

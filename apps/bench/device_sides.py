@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fedfr_edge.vision.runtime import import_onnxruntime
+
 STAGES = ("decode", "detect", "align", "embed", "search")
 
 
@@ -144,7 +146,8 @@ class Theirs:
         import warnings
 
         import cv2
-        import onnxruntime
+
+        onnxruntime = import_onnxruntime()  # before insightface does; without telemetry, like ours
         from insightface.model_zoo.arcface_onnx import ArcFaceONNX
         from insightface.model_zoo.scrfd import SCRFD
 

@@ -15,7 +15,6 @@ import click
 from fedfr_edge.cli import Command
 from fedfr_edge.config import dump_config, option
 from fedfr_edge.errors import ConfigError
-from fedfr_edge.recognition.manifest import DEFAULT_FAR
 from fedfr_edge.recognition.template import Combine
 from fedfr_edge.vision.runtime import PROVIDER_HELP, Provider
 
@@ -78,11 +77,12 @@ class EnrolConfig:
     aligned: bool = option(False, help="the images are aligned 112×112 faces already")
     key: Literal["file", "passphrase", "keyring"] = option("file", help="where the gallery's key is kept")
     key_file: Path | None = option(None, help="the key file, made if it is not there; default: GALLERY.key")
-    far: float = option(
-        DEFAULT_FAR,
+    far: float | None = option(
+        None,
         low=0,
         high=1,
-        help="false accept rate of the logins to come: by their threshold people too like are reported",
+        help="false accept rate of the logins to come, by whose threshold people too like are reported; "
+        "default: that of 'fedfr login'",
     )
     json: bool = option(False, help="print what was done as one JSON object")
     provider: Provider = option("auto", help=f"what computes: {PROVIDER_HELP}")
@@ -253,14 +253,14 @@ def _as_json(result: Enrolment, gathered: Gathered, count: int) -> dict[str, Any
     }
 
 
-def _login_threshold(encoder: OnnxEncoder, gallery: Gallery, far: float) -> float | None:
+def _login_threshold(encoder: OnnxEncoder, gallery: Gallery, far: float | None) -> float | None:
     """The threshold that a login against one person will use; None if nothing was calibrated at that rate."""
     from fedfr_edge.errors import ModelError
     from fedfr_edge.recognition.policy import LoginPolicy, operating_point
 
     policy = LoginPolicy(far=far)
     try:
-        point = operating_point(policy, encoder.manifest, encoder.digest, gallery.calibration, 1)
+        point = operating_point(policy, encoder, gallery.calibration, 1)
     except ModelError:
         return None
     return point.threshold

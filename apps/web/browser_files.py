@@ -90,7 +90,7 @@ def about_browser(
         ModelError: the model was not calibrated as the policy asks.
     """
     policy, limits = policy or LoginPolicy(), limits or Limits()
-    point = operating_point(policy, encoder.manifest, encoder.digest, None, 1)
+    point = operating_point(policy, encoder, None, 1)
     manifest = encoder.manifest
     return {
         "csrf": None,

@@ -45,8 +45,7 @@ class Desk:
 
     def point(self, gallery: Gallery, people: int = 1) -> OperatingPoint:
         """The thresholds in effect: this device's calibration can change them."""
-        digest = self.encoder.digest
-        return operating_point(self.policy, self.encoder.manifest, digest, gallery.calibration, people)
+        return operating_point(self.policy, self.encoder, gallery.calibration, people)
 
     def about(self) -> dict[str, Any]:
         """What ``/api/info`` says of it. Asks the books."""

@@ -6,6 +6,10 @@ It also needs another factor after the machine has started. A comparison that fa
 face that was not shown to be live, also where a challenge was broken off: NIST counts failed attempts, and
 whoever tries out pictures must not try as often as they like. A photograph without a usable face does not.
 
+The count is the device's, for a search has no account to count for. So one accepted login begins it afresh,
+whoever's it is: somebody enrolled who tries to pass as another is not held up by it if they log in as
+themselves in between. That stands in the log, and each try has the chance that the threshold's rate gives it.
+
 These are rules on values; ``vault.py`` keeps the values, sealed. Time is what has passed since the machine
 started, which setting the clock does not change; after a new start another factor is needed anyway.
 """
@@ -13,6 +17,7 @@ started, which setting the clock does not change; after a new start another fact
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +144,7 @@ def blocked(attempts: Attempts, policy: Policy, clock: Clock) -> Block | None:
             wait -= max(clock.seconds() - attempts.last, 0.0)
         if wait <= 0:
             return None
-        detail = f"{attempts.failures} failures in a row, wait {wait:.0f} s"
+        detail = f"{attempts.failures} failures in a row, wait {math.ceil(wait)} s"
         return Block(Reason.LOCKED, wait, detail)
     return Block(
         Reason.OTHER_FACTOR, None, f"{why}; use another factor (PIN, passphrase), then 'fedfr gallery unlock'"

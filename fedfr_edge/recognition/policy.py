@@ -8,6 +8,7 @@ from typing import Literal
 from fedfr_edge.errors import ConfigError, ModelError
 from fedfr_edge.recognition.calibration import Calibration
 from fedfr_edge.recognition.capture import Gate
+from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.lockout import WITH_LIVENESS, WITHOUT_LIVENESS, Policy
 from fedfr_edge.recognition.manifest import DEFAULT_FAR, Manifest, Threshold, far_key
 
@@ -100,20 +101,20 @@ class OperatingPoint:
 
 
 def operating_point(
-    policy: LoginPolicy, manifest: Manifest, digest: str, calibration: Calibration | None, people: int
+    policy: LoginPolicy, encoder: OnnxEncoder, calibration: Calibration | None, people: int
 ) -> OperatingPoint:
     """The thresholds of a policy: those given, else this device's calibration, else the model's own.
 
     Args:
         policy: the settings.
-        manifest: the model's.
-        digest: the model's.
+        encoder: the model.
         calibration: the device's; left aside if it is of another model.
         people: among how many a face is searched; 1 for a claim.
 
     Raises:
         ModelError: the rate was not calibrated, or not for two gates.
     """
+    manifest = encoder.manifest
     if policy.gates == "backbone" and manifest.kind == "generic":
         raise ModelError(
             f"model {manifest.name!r} is generic and has no second space, so there can be no second gate; "
@@ -126,7 +127,7 @@ def operating_point(
                 "(--second-threshold), or calibrate ('fedfr calibrate') and give none"
             )
         return OperatingPoint(policy.threshold, policy.second_threshold, None, None, "a threshold given")
-    stale = calibration is not None and calibration.model != digest
+    stale = calibration is not None and calibration.model != encoder.digest
     if calibration is not None and not stale:
         found = calibration.record_at(policy.far or DEFAULT_FAR, policy.gates)
         if found is not None:

@@ -89,6 +89,7 @@ def propose(
 
     Images that are added to somebody are judged by that person's template, whatever the other images say:
     so nobody else's images can come in by being many. If it refuses more than half of them, it refuses all.
+    Without a limit (``policy.outlier`` is None) nothing is refused, and a remark says how unlike they are.
 
     Args:
         looks: the images, n ≥ 1.
@@ -113,10 +114,16 @@ def propose(
     if policy.outlier is not None:
         if old is None:
             looks, left_out, doubt = _without_outliers(looks, policy.outlier)
+            remarks += doubt
         else:
-            looks, left_out, doubt = _like_the_enrolled(looks, old, name, policy.outlier)
+            looks, left_out = _like_the_enrolled(looks, old, name, policy.outlier)
         dropped += left_out
-        remarks += doubt
+    elif old is not None:
+        lowest = float((looks.embeddings @ old.rows.T).max(axis=1).min())
+        remarks.append(
+            f"no limit is set, so the images are added however unlike the {name!r} enrolled they are (lowest "
+            f"cosine {lowest:.3f}); do all show the same person?"
+        )
     template = make_template(
         looks.embeddings, looks.model_digest, backbone=looks.backbone, combine=policy.combine, old=old
     )
@@ -188,9 +195,7 @@ def _without_outliers(looks: Looks, limit: float) -> tuple[Looks, list[Dropped],
     return looks.take(found.kept), dropped, remarks
 
 
-def _like_the_enrolled(
-    looks: Looks, old: Template, name: str, limit: float
-) -> tuple[Looks, list[Dropped], list[str]]:
+def _like_the_enrolled(looks: Looks, old: Template, name: str, limit: float) -> tuple[Looks, list[Dropped]]:
     scores = (looks.embeddings @ old.rows.T).max(axis=1)
     below = [row for row, score in enumerate(scores.tolist()) if score < limit]
     if 2 * len(below) > len(looks):
@@ -200,7 +205,7 @@ def _like_the_enrolled(
             f"of {name!r}, or --replace to enrol them anew"
         )
     dropped = [Dropped(looks.labels[row], "unlike_the_enrolled", float(scores[row]), limit) for row in below]
-    return looks.take(tuple(row for row in range(len(looks)) if row not in below)), dropped, []
+    return looks.take(tuple(row for row in range(len(looks)) if row not in below)), dropped
 
 
 def _remarks(looks: Looks, template: Template, policy: EnrolPolicy) -> list[str]:

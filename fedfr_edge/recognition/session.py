@@ -296,4 +296,4 @@ def _point_of(
         if lacking:
             raise ModelError(_NO_SECOND.format(len(lacking)))
     people = len(gallery) if claim is None else 1
-    return operating_point(policy, encoder.manifest, encoder.digest, gallery.calibration, people)
+    return operating_point(policy, encoder, gallery.calibration, people)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedfr_edge.errors import MissingPartError
 from fedfr_edge.types import Face, Image
-from fedfr_edge.vision.runtime import Provider, open_file
+from fedfr_edge.vision.runtime import Provider, import_onnxruntime, open_file
 from fedfr_edge.vision.working import WorkingSize, at_working_size
 
 COARSEST = {9: 32, 15: 128}
@@ -53,6 +53,7 @@ class InsightFaceZoo:
         self.name = f"insightface:{file}"
         if not file.is_file():
             raise MissingPartError(f"no file {file}, expected a detector's ONNX file; check the path")
+        import_onnxruntime()  # before insightface does, with its telemetry on
         try:
             from insightface.model_zoo.scrfd import SCRFD
         except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,11 @@ PROVIDER_HELP = "auto, cpu, cuda (warns if not in effect) or cuda! (refuses then
 SPIN_MICROSECONDS = "200"
 """For how long a session's thread waits awake for more work. It bridges the gaps between two operators,
 where sleeping costs a second thread most of its use; onnxruntime by itself keeps a core busy long after."""
+
+
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+"""Environment variable that onnxruntime reads as it is imported. Without it, builds since 1.29 keep a number
+for this machine in the home folder and send what models are opened and run to their maker."""
 
 
 def installed_distributions() -> dict[str, str]:
@@ -62,11 +68,15 @@ def conflict() -> str | None:
 
 
 def import_onnxruntime() -> Any:
-    """The ``onnxruntime`` module.
+    """The ``onnxruntime`` module, its telemetry off unless :data:`TELEMETRY_SWITCH` was set otherwise.
+
+    Also to be called before anything else imports it. A program that imports onnxruntime before this package
+    sets the variable itself.
 
     Raises:
         MissingPartError: it is not installed, or only the remains of one are.
     """
+    os.environ.setdefault(TELEMETRY_SWITCH, "1")
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -99,7 +109,7 @@ def open_session(model: bytes, *, provider: Provider = "auto", threads: int | No
         Exception: whatever onnxruntime raises for a model it cannot load.
     """
     ort = import_onnxruntime()
-    # Only Windows builds send any; off there too.
+    # What the variable does not reach: Windows builds, and a program that imported onnxruntime before us.
     ort.disable_telemetry_events()
 
     def on(*providers: str | tuple[str, dict[str, str]]) -> Any:

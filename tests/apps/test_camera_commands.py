@@ -126,6 +126,14 @@ def test_a_film_that_shows_nobody(door: Door, capsys: pytest.CaptureFixture[str]
     assert not door.gallery.exists()
 
 
+def test_three_of_five_frames_of_a_film_decide(enrolled: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    ana, eve = frame(ANA), frame(EVE)
+    for shown, accepted in (((eve, ana, eve, ana, ana), True), ((ana, eve, ana, eve, eve, ana), False)):
+        film = films["write_film"](enrolled.folder / "mixed.avi", shown, hold=1)
+        assert enrolled.run("login", "--video", film) == (0 if accepted else 1)
+        assert capsys.readouterr().out.startswith("accepted: Ana" if accepted else "refused (not_recognised)")
+
+
 def test_photographs_of_a_folder_are_counted(enrolled: Door, capsys: pytest.CaptureFixture[str]) -> None:
     folder = enrolled.folder / "tries"
     folder.mkdir()
@@ -218,16 +226,6 @@ def test_a_webcam_logs_in(
     captured = capsys.readouterr()
     assert captured.out.startswith("accepted: Ana\n")
     assert captured.err == ""  # no terminal: no line that changes
-
-
-def test_three_of_five_frames_of_a_webcam_decide(
-    enrolled: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ana, eve = frame(ANA), frame(EVE)
-    for shown, accepted in (((eve, ana, eve, ana, ana), True), ((ana, eve, ana, eve, eve), False)):
-        plug_in(monkeypatch, films["FakeCapture"](itertools.chain(shown, itertools.repeat(ana))))
-        assert enrolled.run("login", "--camera", "0") == (0 if accepted else 1)
-        assert capsys.readouterr().out.startswith("accepted: Ana" if accepted else "refused (not_recognised)")
 
 
 def test_nobody_before_the_webcam(

@@ -245,6 +245,19 @@ def test_photographs_are_added_kept_and_left_out(device: Device, capsys: pytest.
     assert "remark: hard to tell from 'Ana', who is enrolled: 1 of 1 images" in capsys.readouterr().out
 
 
+def test_somebody_too_like_is_reported_by_the_threshold_of_a_login(
+    device: Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that was calibrated at a milder rate than the default alone: a login goes by that one."""
+    mild = tiny_model["THRESHOLDS"][:1]
+    tiny_model["write"](device.model, thresholds=mild)
+    assert device.enrol(device.people["ana"]) == 0
+    assert device.enrol("--name", "Anna", device.people["ana"] / "1.png") == 0
+    capsys.readouterr()
+    assert device.enrol("--name", "Hannah", "--json", device.people["ana"] / "1.png") == 0
+    assert {each["name"] for each in json.loads(capsys.readouterr().out)["too_like"]} == {"ana", "Anna"}
+
+
 def test_a_failed_enrolment_leaves_nothing_behind(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(device.folder.iterdir())
     bad = device.people["ana"] / "broken.jpg"

@@ -6,18 +6,17 @@ the camera would.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import acting
 import cv2
 import numpy as np
-import onnx
 import pytest
 from acting import FRONT, Pose
-from in_browser import PICTURES, Site, as_rgba, serving
+from in_browser import Site, as_rgba, serving
+from page_backend import SIDES, Here
+from served import ANA, BEN, EVE
 
 from fedfr_edge.apps.known_models import shipped_models
 from fedfr_edge.recognition.capture import quality_gate
@@ -29,26 +28,8 @@ from fedfr_edge.vision.align import align
 from fedfr_edge.vision.detect import open_detector
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser
 
-ANA, BEN, EVE = 3, 1, 5
-"""Numbers of rendered people whom the shipped model tells apart well."""
-
-SIDES = (FRONT, Pose(yaw=25), Pose(yaw=-25), Pose(near=1.4), Pose(near=0.65, pitch=10))
-"""What guided enrolment asks for, in its order."""
-
-FILM = """
-async ([request, frames]) => {
-  const session = await backend.begin(request);
-  const replies = [];
-  for (const frame of frames) {
-    replies.push(await session.look(asCanvas(frame)));
-    if (replies.at(-1).login?.verdict || replies.at(-1).enrol?.done) break;
-  }
-  session.close();
-  return replies;
-}
-"""
 ALBUM = """
 async ([request, photographs]) => {
   const session = await backend.begin({ ...request, photos: photographs.length });
@@ -63,137 +44,6 @@ async (bytes) => {
   return (await backend.photo({ kind: "login", files: [file] })).login.verdict;
 }
 """
-REFUSED = """
-async ([call, ...given]) => {
-  try {
-    await backend[call](...given);
-    return null;
-  } catch (error) {
-    return { code: error.code, text: error.text };
-  }
-}
-"""
-STORED = """
-async () => {
-  const database = await new Promise((resolve) => {
-    indexedDB.open("fedfr-edge").onsuccess = ({ target }) => resolve(target.result);
-  });
-  const all = {};
-  for (const name of database.objectStoreNames) {
-    const request = database.transaction(name).objectStore(name).getAll();
-    all[name] = await new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
-  }
-  database.close();
-  const plain = (value) => {
-    if (value instanceof CryptoKey) return { key: value.algorithm.name, extractable: value.extractable };
-    if (ArrayBuffer.isView(value)) return { bytes: Array.from(value) };
-    if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one)]));
-    }
-    return value;
-  };
-  return Object.fromEntries(Object.entries(all).map(([name, rows]) => [name, rows.map(plain)]));
-}
-"""
-SPOIL = """
-async ([name, key]) => {
-  const database = await new Promise((resolve) => {
-    indexedDB.open("fedfr-edge").onsuccess = ({ target }) => resolve(target.result);
-  });
-  const store = database.transaction(name, "readwrite").objectStore(name);
-  await new Promise((resolve) => {
-    store.get(key).onsuccess = ({ target }) => {
-      const value = target.result;
-      (value.sealed ?? value).data[10] ^= 1;
-      store.put(value, value.id ? undefined : key).onsuccess = resolve;
-    };
-  });
-  database.close();
-}
-"""
-
-SWAP = """
-async () => {
-  const database = await new Promise((resolve) => {
-    indexedDB.open("fedfr-edge").onsuccess = ({ target }) => resolve(target.result);
-  });
-  const store = database.transaction("people", "readwrite").objectStore("people");
-  await new Promise((resolve) => {
-    store.getAll().onsuccess = ({ target }) => {
-      const [person] = target.result;
-      store.put({ ...person, id: "0123456789abcdef" }).onsuccess = resolve;
-    };
-  });
-  database.close();
-}
-"""
-
-
-class Here:
-    """The page's back end, in a browser profile of its own.
-
-    Attributes:
-        requests: (method, address, whether something went along) of all that the page asked the network for.
-    """
-
-    def __init__(self, browser: Browser, site: Site) -> None:
-        self.site = site
-        self.context: BrowserContext = browser.new_context()
-        self.requests: list[tuple[str, str, bool]] = []
-        self.context.on("request", self._hear)
-        self.page: Page = self.open()
-
-    def open(self) -> Page:
-        """Another page of the same profile; with the back end."""
-        page = self.context.new_page()
-        page.goto(self.site.address + "style.css")
-        page.evaluate(PICTURES)
-        page.evaluate(
-            'async () => { globalThis.backend = await (await import("/engine/local.js")).openBackend(); }'
-        )
-        return page
-
-    def film(self, kind: str, images: list[Image], **request: str) -> list[dict[str, Any]]:
-        """Frames into a session, until it is over; the replies."""
-        sent = [as_rgba(image) for image in images]
-        return list(self.page.evaluate(FILM, [{"kind": kind, **request}, sent]))
-
-    def enrol(self, name: str, person: int) -> dict[str, Any]:
-        """Enrol a rendered person; the last reply."""
-        return self.film("enrol", [acting.frame(person, pose) for pose in SIDES], name=name)[-1]
-
-    def login(self, person: int, **request: str) -> dict[str, Any]:
-        """The verdict on a rendered person."""
-        reply = self.film("login", [acting.frame(person)], **request)[-1]
-        return dict(reply["login"]["verdict"])
-
-    def refused(self, call: str, *given: Any) -> dict[str, str]:
-        """What the back end says to a call that it does not do."""
-        told = self.page.evaluate(REFUSED, [call, *given])
-        assert told is not None, "it was done"
-        return dict(told)
-
-    def people(self) -> list[dict[str, Any]]:
-        return list(self.page.evaluate("() => backend.people()"))
-
-    def remove(self, person_id: str) -> None:
-        self.page.evaluate("(id) => backend.remove(id)", person_id)
-
-    def log(self) -> list[dict[str, Any]]:
-        return list(self.page.evaluate("() => backend.log()"))
-
-    def locked(self) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self.page.evaluate("() => backend.info.locked")
-        return found
-
-    def later(self, seconds: float) -> None:
-        """Let time pass."""
-        self.page.evaluate(
-            "(ms) => { const now = Date.now.bind(Date); Date.now = () => now() + ms; }", 1000 * seconds
-        )
-
-    def _hear(self, request: Any) -> None:
-        self.requests.append((request.method, request.url, request.post_data_buffer is not None))
 
 
 @pytest.fixture(scope="module")
@@ -325,57 +175,6 @@ def test_browser_takes_names_as_python_does(known: Here) -> None:
     known.page.evaluate('async () => (await backend.begin({ kind: "enrol", name: "דניאל 💃" })).close()')
 
 
-def test_browser_keeps_templates_sealed(known: Here, site: Site) -> None:
-    stored = known.page.evaluate(STORED)
-    keys = [value for value in stored["kept"] if "key" in value]
-    assert keys == [{"key": "AES-GCM", "extractable": False}]
-    (person,) = stored["people"]
-    assert set(person) == {"id", "digest", "sealed"}
-    raw = bytes(person["sealed"]["data"]["bytes"])
-    assert b"Ana" not in raw
-    # Nowhere in the bytes do as many numbers in a row look like a unit vector.
-    size = 4 * site.encoder.dim
-    assert len(raw) > size
-    for start in range(len(raw) - size + 1):
-        numbers = np.array(struct.unpack_from(f"<{site.encoder.dim}f", raw, start))
-        with np.errstate(over="ignore", invalid="ignore"):
-            assert not abs(np.linalg.norm(numbers) - 1) < 0.01
-    assert not any("Ana" in str(entry) or "bytes" in str(entry) for entry in stored["log"])
-    exported = known.page.evaluate(
-        """async () => {
-          const key = await backend.store.get("kept", "key");
-          return crypto.subtle.exportKey("raw", key).then(() => "exported", (error) => error.name);
-        }"""
-    )
-    assert exported == "InvalidAccessError"
-
-
-def test_browser_refuses_what_was_altered(here: Here) -> None:
-    def refused() -> bool:
-        return "altered" in here.refused("begin", {"kind": "login"})["text"]
-
-    here.enrol("Ana", ANA)
-    assert here.login(EVE)["reason"] == "not_recognised"
-    # The failures that were counted: nobody may log in until the people are enrolled anew.
-    here.page.evaluate(SPOIL, ["kept", "attempts"])
-    assert refused()
-    (person,) = here.people()
-    assert person["name"] == "Ana"
-    here.remove(person["id"])
-    assert here.login(ANA)["reason"] == "empty_gallery"
-    # A person: the others may log in again once that entry is gone.
-    damaged = here.enrol("Ana", ANA)["enrol"]["person"]["id"]
-    here.enrol("Ben $& {name}", BEN)
-    here.page.evaluate(SPOIL, ["people", damaged])
-    assert refused()
-    assert sorted(person["name"] for person in here.people()) == ["?", "Ben $& {name}"]
-    here.remove(damaged)
-    assert here.login(BEN)["text"] == "Welcome, Ben $& {name}."
-    # An entry in another's place, or under another model, does not open either.
-    here.page.evaluate(SWAP)
-    assert refused()
-
-
 def test_browser_pauses_after_failures(here: Here, site: Site) -> None:
     here.enrol("Ana", ANA)
     stranger = [acting.frame(EVE)]
@@ -418,40 +217,6 @@ def test_browser_counts_a_login_that_is_broken_off(browser: Browser) -> None:
         assert len(replies) == 2
         assert replies[-1]["login"]["verdict"]["reason"] == "not_recognised"
         here.context.close()
-
-
-def test_browser_refuses_another_models_people(browser: Browser, tmp_path: Path, free_port: int) -> None:
-    (model,) = shipped_models()
-    other = onnx.load(model)
-    other.doc_string = "another file"
-    changed = tmp_path / "changed.onnx"
-    changed.write_bytes(other.SerializeToString())
-    with serving(model, port=free_port) as site:
-        here = Here(browser, site)
-        here.enrol("Ana", ANA)
-    with serving(changed, port=free_port) as site:
-        here.site = site
-        here.page = here.open()
-        for kind in ("login", "enrol"):
-            told = here.refused("begin", {"kind": kind, "name": "Ben"})
-            assert told["code"] == "model_mismatch"
-            assert "another model" in told["text"]
-        locked = here.locked()
-        assert locked is not None
-        assert locked["reason"] == "model_mismatch"
-        (person,) = here.people()
-        assert person["name"] == "Ana"
-        here.remove(person["id"])
-        assert here.locked() is None
-        assert here.login(ANA)["reason"] == "empty_gallery"
-    here.context.close()
-
-
-@pytest.fixture
-def free_port() -> int:
-    from served import free_port
-
-    return free_port()
 
 
 def test_browser_takes_photographs_as_python_does(here: Here, site: Site) -> None:

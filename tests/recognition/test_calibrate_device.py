@@ -284,6 +284,6 @@ def test_login_goes_by_the_calibration(encoder: OnnxEncoder, strangers: Stranger
 def test_another_models_calibration_is_left_aside(encoder: OnnxEncoder, strangers: Strangers) -> None:
     found = calibrate_device(encoder, enrolled(encoder, 1), strangers, fars=(1e-3,))
     stale = dataclasses.replace(found, model="0" * 64)
-    point = operating_point(LoginPolicy(), encoder.manifest, encoder.digest, stale, 1)
+    point = operating_point(LoginPolicy(), encoder, stale, 1)
     assert point.threshold == 0.90
     assert point.rests_on.endswith("of another model, calibrate again")

@@ -209,6 +209,13 @@ def test_somebody_else_cannot_be_added_by_being_many(encoder: OnnxEncoder, galle
     assert done.template.images == ana.images + 2
 
 
+def test_images_added_without_a_limit_are_remarked(encoder: OnnxEncoder, gallery: Gallery) -> None:
+    ana = enrolled(encoder, gallery, "Ana", ANA).template
+    found = float((encoder.embed(STRANGER[None]) @ ana.vector)[0])
+    done = enrolled(encoder, gallery, "Ana", STRANGER, policy=EnrolPolicy(outlier=None), existing="add")
+    assert any(f"lowest cosine {found:.3f}" in text for text in done.remarks)
+
+
 def test_an_image_that_is_kept_already_is_not_added_again(encoder: OnnxEncoder, gallery: Gallery) -> None:
     policy = EnrolPolicy(combine="all")
     enrolled(encoder, gallery, "Ana", ANA, looks_like(ANA, 1), policy=policy)

@@ -1,10 +1,9 @@
 // The back end that decides in the page: the same interface as remote.js, and no picture leaves the browser.
 
-import { Enrol, Photos, propose } from "./enrol.js";
 import { Eyes } from "./eyes.js";
 import { Fault } from "./fault.js";
 import { FRESH, blocked, counted } from "./lockout.js";
-import { Login } from "./login.js";
+import { EnrolSitting, LoginSitting, refuseTaken } from "./sittings.js";
 import { Store } from "./store.js";
 
 /** Photographs with longer sides are reduced; a face in them is still far larger than the model's input. */
@@ -161,115 +160,6 @@ class Local {
   }
 }
 
-class LoginSitting {
-  constructor(backend, claim, frames = backend.settings.login.frames) {
-    this.backend = backend;
-    this.onlost = null;
-    this.over = false;
-    const { point, login } = backend.settings;
-    this.login = new Login({ people: backend.known, claim: claim || undefined, point, frames });
-    this.until = performance.now() + login.seconds * 1000;
-  }
-
-  async look(canvas, live = true) {
-    const { backend } = this;
-    const lock = backend.locked();
-    if (lock !== null) {
-      // Nothing was compared, so there is no line in the log.
-      this.over = true;
-      const decision = this.login.answer({ faces: 0, quality: [] }, lock.reason);
-      return this.reply(backend.shown({ faces: 0, box: null, quality: [], reason: null }), backend.verdict(decision));
-    }
-    const seen = await backend.see(canvas, { live, several: "central", gate: backend.settings.login.gate });
-    this.login.look(seen);
-    if (performance.now() > this.until) this.login.giveUp();
-    return this.reply(backend.shown(seen), this.login.decision === null ? null : await this.decided());
-  }
-
-  /** No more looks will come: the reply with the decision from what was seen. */
-  async end() {
-    this.login.giveUp();
-    const { faces } = this.login.decision;
-    return this.reply({ faces, box: null, advice: [], enrol: null }, await this.decided());
-  }
-
-  async decided() {
-    this.over = true;
-    return this.backend.verdict(await this.backend.decide(this.login.decision));
-  }
-
-  reply(shown, verdict) {
-    return { ...shown, login: { challenge: null, verdict } };
-  }
-
-  /** However it ends, a face that was compared in vain counts. */
-  close() {
-    if (this.over || this.login.compared.length === 0) return;
-    this.login.giveUp();
-    this.decided().catch(() => {});
-  }
-}
-
-class EnrolSitting {
-  /** @param photos how many photographs will come; undefined: the camera's frames, and looks from several sides */
-  constructor(backend, name, photos) {
-    this.backend = backend;
-    this.name = name;
-    this.onlost = null;
-    this.over = false;
-    const { enrol } = backend.settings;
-    this.live = photos === undefined;
-    this.enrol = this.live ? new Enrol(enrol) : new Photos(enrol, photos);
-  }
-
-  async look(canvas) {
-    const { backend, enrol } = this;
-    const seen = await backend.see(canvas, { live: this.live, several: "refuse", gate: true });
-    const { accepted, code } = enrol.look(seen, canvas.height, performance.now() / 1000);
-    const [next] = backend.coded([enrol.next]);
-    this.last = {
-      ...backend.shown(seen),
-      advice: code === null ? [] : backend.coded([code]),
-      enrol: {
-        taken: enrol.taken.length,
-        needed: enrol.settings.looks,
-        next,
-        look: { accepted, code, text: enrol.done ? "" : backend.coded([code ?? enrol.next])[0].text },
-        done: false,
-        person: null,
-        report: [],
-      },
-    };
-    return enrol.done ? this.finish() : this.last;
-  }
-
-  /** No more photographs will come, or all looks are taken: enrol. */
-  async finish() {
-    if (this.over) return this.last;
-    if (this.enrol.taken.length === 0) {
-      throw new Fault("too_few_looks", "No look could be used, so nobody was enrolled.");
-    }
-    this.over = true;
-    const { store, settings, known } = this.backend;
-    const { vector, images, report } = propose(this.enrol.taken, settings.enrol, known, settings.point.threshold);
-    const { id, name } = await store.once(async () => {
-      // Another tab may have been faster.
-      refuseTaken(await store.people(), this.name);
-      const person = await store.add(this.name, images, vector);
-      await store.note("enrol", person.id);
-      return person;
-    });
-    await this.backend.refresh();
-    const done = { done: true, person: { id, name }, report };
-    this.last = { ...this.last, enrol: { ...this.last.enrol, ...done } };
-    return this.last;
-  }
-
-  close() {
-    this.over = true;
-  }
-}
-
 /** A name without outer spaces, in Unicode's composed form; see clean_name in Python. */
 function cleaned(name, { name_length }) {
   const clean = (name ?? "").trim().normalize("NFC");
@@ -277,12 +167,6 @@ function cleaned(name, { name_length }) {
     throw new Fault("name", `A name has 1 to ${name_length} printable characters; choose another one.`);
   }
   return clean;
-}
-
-function refuseTaken(people, name) {
-  if (people.some((person) => person.name === name)) {
-    throw new Fault("name_taken", `${name} is enrolled already; choose another name.`);
-  }
 }
 
 /** A photograph as a canvas, upright. */
