@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fedfr_edge.errors import MissingPartError
-from fedfr_edge.recognition import guided
+from fedfr_edge.recognition import challenge, guided
 from fedfr_edge.recognition.encoder import OnnxEncoder
 from fedfr_edge.recognition.enrol_policy import policy_for
+from fedfr_edge.recognition.look import HOLD_STILL
 from fedfr_edge.recognition.manifest import EMBEDDING, INPUT_NAME
 from fedfr_edge.recognition.policy import LoginPolicy, operating_point
 from fedfr_edge.types import FACE_SIZE
@@ -26,9 +27,9 @@ from fedfr_edge.vision.working import WorkingSize
 
 from ..known_models import default_folder, known_models
 from .limits import Limits
-from .replies import VERDICTS
+from .replies import CAMERA_NEEDED, VERDICTS
 from .static_files import Served, served
-from .words import words
+from .words import sentence, words
 
 RUNTIME = "onnxruntime-web"
 """Its name in the list of known models, and at npm."""
@@ -90,6 +91,7 @@ def about_browser(
         ModelError: the model was not calibrated as the policy asks.
     """
     policy, limits = policy or LoginPolicy(), limits or Limits()
+    no_photo = dict(zip(("code", "text"), CAMERA_NEEDED, strict=True))
     point = operating_point(policy, encoder, None, 1)
     manifest = encoder.manifest
     return {
@@ -103,7 +105,7 @@ def about_browser(
             "far": point.far,
         },
         "detector": centerface.CenterFace.name,
-        "liveness": False,
+        "liveness": policy.liveness,
         "frames": list(policy.frames),
         "locked": None,
         "limits": {"photo_bytes": limits.photo_bytes, "name_length": limits.name_length},
@@ -114,6 +116,8 @@ def about_browser(
                 "frames": list(policy.frames),
                 "gate": policy.quality is not None,
                 "seconds": limits.login_seconds,
+                "challenge": about_challenge(policy.moves) if policy.liveness else None,
+                "no_photo": no_photo if policy.liveness else None,
             },
             "lockout": asdict(policy.lockout),
             "verdicts": {reason.value: text for reason, text in VERDICTS.items()},
@@ -159,6 +163,17 @@ def _engine(files: Mapping[str, Served]) -> dict[str, Any]:
             "sides": [[_part(eye), _part(cheek)] for eye, cheek in quality.SIDES],
             "limits": asdict(quality.QualityLimits()),
         },
+    }
+
+
+def about_challenge(moves: int) -> dict[str, Any]:
+    """How a living head is told: as :class:`~fedfr_edge.recognition.challenge.Challenge` does by default."""
+    texts: dict[str, str] = {code.value: text for code, text in challenge.ADVICE.items()}
+    return {
+        "orders": [[move.value for move in order] for order in challenge.orders(moves)],
+        "limits": asdict(challenge.Limits()),
+        "hold": HOLD_STILL,
+        "advice": {code: sentence(text) for code, text in {**texts, HOLD_STILL: challenge.HOLD}.items()},
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from .answers import Refused
 from .desk import Desk
 from .login_sitting import LoginSitting
+from .replies import CAMERA_NEEDED
 from .sessions import Session
 
 
@@ -18,9 +19,7 @@ async def login_photo(desk: Desk, session: Session, data: bytes, claim: str | No
         ImageError: it is none.
     """
     if desk.policy.liveness:
-        raise Refused(
-            409, "camera_needed", "A photograph cannot show that somebody is alive; log in with the camera."
-        )
+        raise Refused(409, *CAMERA_NEEDED)
     sitting = LoginSitting(desk, session, claim, photo=True)
     first = await sitting.begin()
     if first is not None:

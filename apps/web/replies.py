@@ -34,6 +34,10 @@ VERDICTS: dict[Reason, str] = {
 }
 
 
+CAMERA_NEEDED = ("camera_needed", "A photograph cannot show that somebody is alive; log in with the camera.")
+"""Code and text of the refusal of a photograph where a login asks for a living person."""
+
+
 def coded(codes: Iterable[str]) -> list[dict[str, str]]:
     """Codes with their words."""
     return [{"code": code, "text": words(code)} for code in codes]

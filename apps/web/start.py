@@ -106,7 +106,6 @@ def _require_what_the_page_can(config: ServeConfig) -> None:
     chosen = {
         "--gallery": config.gallery is not None,
         "--operator-file": config.operator_file is not None,
-        "--liveness": config.liveness,
         "--passive": bool(config.passive),
         "--gates backbone": config.gates != "one",
         "--no-lockout": not config.lockout,

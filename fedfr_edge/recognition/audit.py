@@ -67,7 +67,12 @@ def next_head(head: Head, event: str, subject: str | None, values: Mapping[str, 
 
 
 def of_decision(decision: Decision) -> dict[str, Any]:
-    """What a login's line says beside who: decision, reason, score, threshold, its FAR, faces seen."""
+    """What a login's line says beside who: decision, reason, score, threshold, its FAR, faces seen.
+
+    Where a second gate was asked, its score and threshold too: else whom it kept out would seem to have been
+    refused with a score that is high enough.
+    """
+    second = decision.second
     return {
         "accepted": decision.accepted,
         "reason": decision.reason.value,
@@ -75,6 +80,11 @@ def of_decision(decision: Decision) -> dict[str, Any]:
         "threshold": round(decision.threshold, 4),
         "far": decision.far,
         "faces_seen": decision.faces_seen,
+        **(
+            {}
+            if second is None
+            else {"second_score": round(second.score, 4), "second_threshold": round(second.threshold, 4)}
+        ),
     }
 
 

@@ -6,6 +6,12 @@ or scaled, and nearly keeps when it is tilted. How near the head is, is told fro
 brought nearer too, so every order asks for turns to both sides. Between moves the head must be still and as
 it was at first: the moves are judged from there.
 
+A move is made without a break from where the head was held still before it. Where frames with the face come too
+far apart, from a slow machine or because somebody looked away, that is no failure: the head is to be held still
+again, then the same move is asked for anew. So faces can be swapped in a break; but whoever compares the face
+each time that it was held still (as ``session.py`` does) has compared the one that makes the move. The time for
+the move goes on meanwhile.
+
 What is not stopped: a recording of the person, or their photographs from many sides, steered to follow the
 order; a face drawn anew live (a "deepfake"); a mask that is worn; pictures let into the camera's stream. The
 order guards against a recording that runs by itself: one that does something else than asked fails at once.
@@ -71,6 +77,9 @@ ADVICE: dict[Move | Fault, str] = {
 HOLD = "look at the camera and hold still"
 """What is asked before each move."""
 
+_FEWEST = 3
+"""Frames that show that a head is still."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -84,7 +93,7 @@ class Limits:
         steady: greatest ratio of the face's sizes while holding still.
         hold: seconds to hold still before each move.
         time: seconds for each move, holding still included.
-        gap: greatest seconds between two frames with the face.
+        gap: greatest seconds between two frames with the face; after more the move begins again.
         jump: greatest change of the turn from one frame to the next, at 15 frames a second or more; a
             picture swapped for another jumps.
         shift: greatest way of the face from one frame to the next, in its own heights.
@@ -220,14 +229,16 @@ class Challenge:
             raise ConfigError(
                 f"a frame of {time:.3f} s came after a later one, expected frames in order of time"
             )
+        away = last is not None and time - last.time > self.limits.gap
         if time - self._since > self.limits.time:
-            return self._fail(Fault.TOO_SLOW)
-        if last is not None and time - last.time > self.limits.gap:
-            return self._fail(Fault.FACE_LOST)
+            return self._fail(Fault.FACE_LOST if away and face is None else Fault.TOO_SLOW)
+        if away:
+            # Whoever comes now may be somebody else: nothing that was held still before counts.
+            self._from, self._held = None, []
         if face is None:
             return self.status
         seen = _measure(time, face)
-        if last is not None and self._broken(last, seen):
+        if last is not None and not away and self._jumped(last, seen):
             return self._fail(Fault.FACE_JUMPED)
         self._last = seen
         if self._from is None:
@@ -236,7 +247,7 @@ class Challenge:
             self._judge(seen, self._from)
         return self.status
 
-    def _broken(self, last: _Seen, seen: _Seen) -> bool:
+    def _jumped(self, last: _Seen, seen: _Seen) -> bool:
         way = np.hypot(seen.middle[0] - last.middle[0], seen.middle[1] - last.middle[1])
         return bool(
             abs(seen.turn - last.turn) > self.limits.jump
@@ -247,10 +258,10 @@ class Challenge:
     def _hold(self, seen: _Seen) -> None:
         """Wait until the head was still, and turned as at first, for long enough."""
         self._held.append(seen)
-        # The shortest run of frames up to now that spans the time.
-        while len(self._held) > 1 and seen.time - self._held[1].time >= self.limits.hold:
+        # The shortest run of frames up to now that spans the time; also where few come, not less than three.
+        while len(self._held) > _FEWEST and seen.time - self._held[1].time >= self.limits.hold:
             del self._held[0]
-        if len(self._held) < 3 or seen.time - self._held[0].time < self.limits.hold:
+        if len(self._held) < _FEWEST or seen.time - self._held[0].time < self.limits.hold:
             return
         turns, sizes = [each.turn for each in self._held], [each.size for each in self._held]
         turn = float(np.median(turns))

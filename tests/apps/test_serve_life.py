@@ -202,7 +202,7 @@ def test_starts_that_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 @pytest.mark.parametrize(
     "option",
-    ["--gallery g", "--liveness", "--passive 2.7:x.onnx", "--gates backbone", "--no-lockout"],
+    ["--gallery g", "--passive 2.7:x.onnx", "--gates backbone", "--no-lockout"],
 )
 def test_nothing_that_guards_a_login_is_left_aside_in_silence(
     capsys: pytest.CaptureFixture[str], option: str

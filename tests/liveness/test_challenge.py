@@ -111,14 +111,58 @@ def test_another_face_elsewhere_or_of_another_size_jumps(pose: Pose, fault: Faul
     assert challenge.see(FRAME, see(HEAD, pose)).fault is fault
 
 
-def test_a_face_may_be_away_for_the_gap_only() -> None:
-    challenge = Challenge([LEFT], Limits(gap=0.5))
-    challenge.see(0, see(HEAD, Pose()))
-    assert challenge.see(0.4, None).state is State.RUNNING
-    assert challenge.see(0.45, see(HEAD, Pose())).state is State.RUNNING
-    assert challenge.see(0.96, None).fault is Fault.FACE_LOST
+def held_still(challenge: Challenge, time: float) -> float:
+    """Hold still from ``time`` on until a move is asked for; the time then."""
+    while challenge.status.move is None:
+        assert challenge.see(time, see(HEAD, Pose())).state is State.RUNNING
+        time += FRAME
+    return time
+
+
+def test_a_face_that_was_away_is_to_be_held_still_again() -> None:
+    challenge = Challenge([LEFT])
+    time = held_still(challenge, 0)
+    assert challenge.see(time + 0.3, None).move is LEFT
+    # Within the gap it goes on. After it another face may be there, which must not make this one's move.
+    assert challenge.see(time + 0.4, see(HEAD, Pose(5))).move is LEFT
+    back = time + 0.95
+    for frame in range(20):
+        status = challenge.see(back + frame * FRAME, see(HEAD, Pose(40)))
+        assert (status.done, status.move, status.advice) == (0, None, HOLD)
+    back += 20 * FRAME + 0.51
+    assert held_still(challenge, back) - back >= 0.4
+
+
+def test_a_break_between_moves_is_no_failure() -> None:
+    challenge = Challenge([LEFT, RIGHT])
+    actor, time = Actor(), 0.0
+    while not challenge.status.done:
+        challenge.see(time, see(HEAD, actor.follow(challenge.status, time)))
+        time += FRAME
+    assert challenge.see(time + 0.6, None).state is State.RUNNING
+    held_still(challenge, time + 1)
+    assert challenge.status.move is RIGHT
+
+
+def test_a_break_gives_no_more_time() -> None:
+    gone, late = Challenge([LEFT], Limits(time=3)), Challenge([LEFT], Limits(time=3))
+    for challenge in (gone, late):
+        held_still(challenge, 0)
+        assert challenge.see(2.9, None).advice == HOLD
+    assert gone.see(3.1, None).fault is Fault.FACE_LOST
+    assert late.see(3.1, see(HEAD, Pose())).fault is Fault.TOO_SLOW
     # What has failed stays so.
-    assert challenge.see(0.97, see(HEAD, Pose())).fault is Fault.FACE_LOST
+    assert gone.see(3.2, see(HEAD, Pose())).fault is Fault.FACE_LOST
+
+
+@pytest.mark.parametrize("between", [0.25, 0.49])
+def test_a_head_passes_with_few_frames(between: float) -> None:
+    """Slowly: no frame may differ from the last one as a swapped picture does."""
+    challenge, actor, time = Challenge([LEFT, RIGHT], Limits(time=20)), Actor(speed=150), 0.0
+    while challenge.status.state is State.RUNNING:
+        challenge.see(time, see(HEAD, actor.follow(challenge.status, time)))
+        time += between
+    assert challenge.status.state is State.DONE
 
 
 def test_the_time_is_for_each_move() -> None:

@@ -153,6 +153,20 @@ def test_somebody_who_does_the_moves_for_another(gallery: Gallery, other: str) -
     assert (decision.accepted, decision.reason, decision.person) == (False, Reason.NOT_RECOGNISED, None)
 
 
+@pytest.mark.parametrize(("comes", "accepted"), [("Ana", True), ("Ben", False), ("Eve", False)])
+def test_who_comes_after_a_break_is_compared_too(gallery: Gallery, comes: str, accepted: bool) -> None:
+    """Ana holds still; then frames fail to come, and somebody makes the first move, as her or in her place."""
+    stage, late = Stage(lambda move: "Ana"), 0.0
+    session = LoginSession(encoder=Pooled(), gallery=gallery, detector=stage, policy=POLICY, rng=Fixed())
+    for time, image in itertools.islice(stage.frames(session), 600):
+        if not late and session.challenge.status.move is not None:
+            stage.who, late = (lambda move: "Ana" if move else comes), 0.6
+        elif session.look(image, time + late).decision is not None:
+            break
+    assert session.decision is not None
+    assert session.decision.accepted is accepted
+
+
 def test_a_claim_holds_throughout(gallery: Gallery) -> None:
     assert try_it(gallery, lambda move: "Ben", claim="Ben").accepted
     assert try_it(gallery, lambda move: "Ana", claim="Ben").reason is Reason.NOT_RECOGNISED

@@ -8,9 +8,9 @@ import pytest
 from gallery_on_disk import DIM, MODEL, make, template
 
 from fedfr_edge.errors import IntegrityError
-from fedfr_edge.recognition.audit import Fault, verify
+from fedfr_edge.recognition.audit import Fault, of_decision, verify
 from fedfr_edge.recognition.capture import Reason
-from fedfr_edge.recognition.decision import Decision
+from fedfr_edge.recognition.decision import Decision, SecondScore
 from fedfr_edge.recognition.gallery import Person
 from fedfr_edge.recognition.keys import KeyFile
 from fedfr_edge.recognition.vault import Vault
@@ -55,6 +55,14 @@ def test_the_log_tells_what_was_done_without_names_and_biometric_data(path: Path
         assert all(len(str(value)) <= 32 for name, value in line.items() if name != "chain")
     for word in ("Ana", "Example", "B\\u00e9n", "Bén"):
         assert word not in text
+
+
+def test_a_second_gate_is_in_the_line() -> None:
+    second = SecondScore(0.1234567, 0.3)
+    decision = Decision(False, Reason.NOT_RECOGNISED, None, 0.7, 0.5, 1, "contradicts", second=second)
+    about = of_decision(decision)
+    assert (about["score"], about["threshold"]) == (0.7, 0.5)
+    assert (about["second_score"], about["second_threshold"]) == (0.1235, 0.3)
 
 
 def test_the_chain_is_what_the_docstring_says(path: Path) -> None:

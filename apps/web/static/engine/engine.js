@@ -58,23 +58,31 @@ export class Engine {
    *     face was chosen; embedding null and reason set where the face cannot be used
    */
   async see(picture, options) {
-    const began = performance.now();
-    const seen = await this.look(picture, options);
-    const looked = performance.now();
-    const embedding = seen.crop === null ? null : await this.embed(pixels(seen.crop));
-    const { crop, ...rest } = seen;
-    return { ...rest, embedding, ms: { look: looked - began, embed: performance.now() - looked } };
+    const found = await this.find(picture, options);
+    return found.box === null ? found : this.examine(picture, { ...options, found });
   }
 
-  async look(picture, { live, several, gate }) {
-    const { alignment, quality } = this.settings;
+  /** The face that is meant, not yet judged: as see(), with embedding null. */
+  async find(picture, { live, several }) {
+    const began = performance.now();
     const faces = await this.detector.detect(picture, live);
-    const seen = { faces: faces.length, box: null, landmarks: null, quality: [], reason: null, detail: "", crop: null };
-    if (faces.length === 0) return { ...seen, reason: "no_face" };
-    const face = largestCentral(faces, picture.width, picture.height);
-    if (faces.length > 1 && several === "refuse") return { ...seen, reason: "several_faces" };
-    seen.box = face.box;
-    seen.landmarks = await this.detector.lookAgain(picture, face.landmarks);
+    const nothing = { box: null, landmarks: null, quality: [], reason: null, detail: "", embedding: null };
+    const found = { ...nothing, faces: faces.length };
+    if (faces.length === 0) found.reason = "no_face";
+    else if (faces.length > 1 && several === "refuse") found.reason = "several_faces";
+    else {
+      const face = largestCentral(faces, picture.width, picture.height);
+      found.box = face.box;
+      found.landmarks = await this.detector.lookAgain(picture, face.landmarks);
+    }
+    return { ...found, ms: { look: performance.now() - began, embed: 0 } };
+  }
+
+  /** A face that find() found in this picture, judged and embedded: examine() in Python, and the embedding. */
+  async examine(picture, { found, gate }) {
+    const { alignment, quality } = this.settings;
+    const began = performance.now();
+    const seen = { ...found };
     let transform;
     try {
       transform = similarity(seen.landmarks, alignment);
@@ -86,7 +94,10 @@ export class Engine {
     seen.measured = measure(picture, crop, transform, seen.landmarks, quality);
     seen.quality = reasons(seen.measured, quality.limits);
     if (gate && seen.quality.length > 0) return { ...seen, reason: "low_quality" };
-    return { ...seen, crop };
+    const judged = performance.now();
+    seen.embedding = await this.embed(pixels(crop));
+    seen.ms = { look: found.ms.look + judged - began, embed: performance.now() - judged };
+    return seen;
   }
 
   /** The unit embedding, Float32Array, of one aligned face, uint8 R, G, B by pixel. */

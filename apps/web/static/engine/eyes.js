@@ -30,10 +30,10 @@ export class Eyes {
     };
   }
 
-  /** See Engine.see; `picture` is given away. */
-  see(picture, options) {
+  /** What Engine does under this name, "see", "find" or "examine"; `picture` is given away. */
+  look(kind, picture, options) {
     const { data, width, height } = picture;
-    return this.ask({ kind: "see", picture: { data, width, height }, options }, [data.buffer]);
+    return this.ask({ kind, picture: { data, width, height }, options }, [data.buffer]);
   }
 
   ask(request, given = []) {

@@ -2,7 +2,7 @@
 
 import { Eyes } from "./eyes.js";
 import { Fault } from "./fault.js";
-import { FRESH, blocked, counted } from "./lockout.js";
+import { FAILURES, FRESH, blocked, counted } from "./lockout.js";
 import { EnrolSitting, LoginSitting, refuseTaken } from "./sittings.js";
 import { Store } from "./store.js";
 
@@ -77,6 +77,8 @@ class Local {
 
   /** A login from a photograph: one look decides. */
   async photo({ claim, files: [file] }) {
+    const { no_photo } = this.settings.login;
+    if (no_photo !== null) throw new Fault(no_photo.code, no_photo.text);
     const session = await this.begin({ kind: "login", claim, frames: [1, 1] });
     const reply = await session.look(await opened(file), false);
     return reply.login.verdict === null ? session.end() : reply;
@@ -105,9 +107,10 @@ class Local {
     return blocked(this.attempts, this.settings.lockout, Date.now());
   }
 
-  see(canvas, options) {
+  /** See Eyes.look. */
+  look(kind, canvas, options) {
     const paint = canvas.getContext("2d", { willReadFrequently: true });
-    return this.eyes.see(paint.getImageData(0, 0, canvas.width, canvas.height), options);
+    return this.eyes.look(kind, paint.getImageData(0, 0, canvas.width, canvas.height), options);
   }
 
   coded(codes) {
@@ -139,12 +142,12 @@ class Local {
 
   verdict({ accepted, reason, score, person, quality, faces }) {
     const { point, verdicts } = this.settings;
-    const lock = ["locked", "other_factor", "not_recognised"].includes(reason) ? this.locked() : null;
+    const lock = FAILURES.has(reason) || ["locked", "other_factor"].includes(reason) ? this.locked() : null;
     const words = verdicts[reason].replace("{name}", () => person?.name ?? "");
     return {
       accepted,
       reason,
-      text: lock !== null && reason !== "not_recognised" ? lock.text : words,
+      text: lock !== null && !FAILURES.has(reason) ? lock.text : words,
       person: person === null ? null : { id: person.id, name: person.name },
       score,
       threshold: point.threshold,

@@ -4,10 +4,13 @@
 /** {failures, last: ms since 1970 of the newest} before anything failed. */
 export const FRESH = { failures: 0, last: 0 };
 
+/** Why a login ended, where that counts as a failure. */
+export const FAILURES = new Set(["not_recognised", "not_live"]);
+
 /** Count a login that ended with this reason; only comparisons that failed count. */
 export function counted(attempts, reason, now) {
   if (reason === "accepted") return FRESH;
-  if (reason === "not_recognised" || reason === "not_live") return { failures: attempts.failures + 1, last: now };
+  if (FAILURES.has(reason)) return { failures: attempts.failures + 1, last: now };
   return attempts;
 }
 

@@ -21,14 +21,25 @@ export class Login {
   /** Take in a look, see Engine.see; sets `decision` once there is one. */
   look(seen) {
     this.faces = Math.max(this.faces, seen.faces);
-    if (this.people.length === 0) this.decision = this.answer(seen, "empty_gallery");
-    else if (this.claim !== undefined && this.claimed === null) this.decision = this.answer(seen, "not_enrolled");
-    else if (seen.embedding === null) this.unusable = this.answer(seen, seen.reason);
+    if (this.isOver(seen)) return;
+    if (seen.embedding === null) this.unusable = this.answer(seen, seen.reason);
     else {
       this.compared.push(this.compare(seen));
       const [k, n] = this.frames;
       if (isSettled(this.compared, k, n)) this.decision = this.final();
     }
+  }
+
+  /** Nobody could be let in, whatever the frames show. */
+  isOver(seen) {
+    if (this.people.length === 0) this.decision = this.answer(seen, "empty_gallery");
+    else if (this.claim !== undefined && this.claimed === null) this.decision = this.answer(seen, "not_enrolled");
+    return this.decision !== null;
+  }
+
+  /** What the person is asked to do now; null: nothing but to look at the camera. */
+  get step() {
+    return null;
   }
 
   /** The time is over, or they went away: the decision from what was seen. */
@@ -73,7 +84,20 @@ export function kOf(compared, k) {
     if (count >= k) return ranked(compared.filter(({ person }) => person?.id === id))[k - 1];
   }
   const decisive = ranked(compared)[Math.min(k, compared.length) - 1];
-  return decisive.accepted ? { ...decisive, accepted: false, reason: "not_recognised", person: null } : decisive;
+  return decisive.accepted ? refused(decisive) : decisive;
+}
+
+/** Accepted if every look is recognised as the same person; the one that tells most against it. */
+export function allOf(compared) {
+  const poor = compared.filter(({ accepted }) => !accepted);
+  // Somebody else in one of them is a failed attempt, however poor the others were.
+  const strange = poor.filter(({ reason }) => reason === "not_recognised");
+  const worst = ranked([strange, poor, compared].find(({ length }) => length > 0)).at(-1);
+  return poor.length === 0 && counts(compared).size > 1 ? refused(worst) : worst;
+}
+
+function refused(decision) {
+  return { ...decision, accepted: false, reason: "not_recognised", person: null };
 }
 
 function counts(compared) {

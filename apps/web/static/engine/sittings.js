@@ -3,6 +3,8 @@
 
 import { Enrol, Photos, propose } from "./enrol.js";
 import { Fault } from "./fault.js";
+import { LiveLogin } from "./live_login.js";
+import { FAILURES } from "./lockout.js";
 import { Login } from "./login.js";
 
 export class LoginSitting {
@@ -11,30 +13,46 @@ export class LoginSitting {
     this.onlost = null;
     this.over = false;
     const { point, login } = backend.settings;
-    this.login = new Login({ people: backend.known, claim: claim || undefined, point, frames });
+    const given = { people: backend.known, claim: claim || undefined, point, frames };
+    const { challenge } = login;
+    this.login = challenge === null ? new Login(given) : new LiveLogin({ ...given, settings: challenge });
+    this.pending = Promise.resolve();
     this.until = performance.now() + login.seconds * 1000;
   }
 
-  async look(canvas, live = true) {
-    const { backend } = this;
+  /** @param canvas a frame, which must stay as it is until the reply */
+  look(canvas, live = true) {
+    this.pending = this.frame(canvas, live, performance.now());
+    return this.pending;
+  }
+
+  async frame(canvas, live, now) {
+    const { backend, login } = this;
     const lock = backend.locked();
     if (lock !== null) {
       // Nothing was compared, so there is no line in the log.
       this.over = true;
-      const decision = this.login.answer({ faces: 0, quality: [] }, lock.reason);
-      return this.reply(backend.shown({ faces: 0, box: null, quality: [], reason: null }), backend.verdict(decision));
+      const decision = login.answer({ faces: 0, quality: [] }, lock.reason);
+      const nothing = backend.shown({ faces: 0, box: null, quality: [], reason: null });
+      return this.reply(nothing, null, backend.verdict(decision));
     }
-    const seen = await backend.see(canvas, { live, several: "central", gate: backend.settings.login.gate });
-    this.login.look(seen);
-    if (performance.now() > this.until) this.login.giveUp();
-    return this.reply(backend.shown(seen), this.login.decision === null ? null : await this.decided());
+    const options = { live, several: "central", gate: backend.settings.login.gate };
+    let seen = await backend.look(login.challenge ? "find" : "see", canvas, options);
+    if (login.challenge) {
+      const found = seen;
+      seen = await login.follow(found, now / 1000, () => backend.look("examine", canvas, { ...options, found }));
+    } else {
+      login.look(seen);
+    }
+    if (login.decision === null && performance.now() > this.until) return this.end();
+    return this.reply(backend.shown(seen), login.step, login.decision === null ? null : await this.decided());
   }
 
   /** No more looks will come: the reply with the decision from what was seen. */
   async end() {
     this.login.giveUp();
     const { faces } = this.login.decision;
-    return this.reply({ faces, box: null, advice: [], enrol: null }, await this.decided());
+    return this.reply({ faces, box: null, advice: [], enrol: null }, null, await this.decided());
   }
 
   async decided() {
@@ -42,15 +60,19 @@ export class LoginSitting {
     return this.backend.verdict(await this.backend.decide(this.login.decision));
   }
 
-  reply(shown, verdict) {
-    return { ...shown, login: { challenge: null, verdict } };
+  reply(shown, challenge, verdict) {
+    return { ...shown, login: { challenge, verdict } };
   }
 
-  /** However it ends, a face that was compared in vain counts. */
+  /** However it ends, a face that was compared in vain counts, and so does a challenge that was begun. */
   close() {
-    if (this.over || this.login.compared.length === 0) return;
+    this.pending.catch(() => {}).then(() => this.leave()).catch(() => {});
+  }
+
+  async leave() {
+    if (this.over) return;
     this.login.giveUp();
-    this.decided().catch(() => {});
+    if (FAILURES.has(this.login.decision.reason)) await this.decided();
   }
 }
 
@@ -68,7 +90,7 @@ export class EnrolSitting {
 
   async look(canvas) {
     const { backend, enrol } = this;
-    const seen = await backend.see(canvas, { live: this.live, several: "refuse", gate: true });
+    const seen = await backend.look("see", canvas, { live: this.live, several: "refuse", gate: true });
     const { accepted, code } = enrol.look(seen, canvas.height, performance.now() / 1000);
     const [next] = backend.coded([enrol.next]);
     this.last = {

@@ -11,6 +11,8 @@ const requests = {
     return engine.provider;
   },
   see: ({ picture, options }) => engine.see(picture, options),
+  find: ({ picture, options }) => engine.find(picture, options),
+  examine: ({ picture, options }) => engine.examine(picture, options),
 };
 
 self.onmessage = async ({ data: { id, kind, ...request } }) => {
