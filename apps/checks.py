@@ -17,25 +17,13 @@ from typing import Any, Literal
 import fedfr_edge
 from fedfr_edge.cores import usable_cores
 from fedfr_edge.errors import FedFRError, MissingPartError
+from fedfr_edge.extras import EXTRAS
 from fedfr_edge.vision.runtime import Provider
 
 Status = Literal["ok", "absent", "warning", "fault"]
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 """Free space below which a write may well fail: a large model is about this size."""
-
-EXTRAS = {
-    "torch": "train",
-    "onnxscript": "train",
-    "safetensors": "train",
-    "flwr": "federation",
-    "insightface": "insightface",
-    "matplotlib": "report",
-    "fastapi": "web",
-    "uvicorn": "web",
-    "websockets": "web",
-}
-"""Packages that only some commands need, and the extra that installs each."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +279,8 @@ def _model(path: Path, provider: Provider) -> Iterator[Check]:
 
     encoder = OnnxEncoder(path, provider=provider)
     rates = ", ".join(f"{record.far:g}" for record in encoder.manifest.thresholds)
-    found = f"{encoder.name} ({encoder.manifest.kind}, d={encoder.dim}), on {encoder.provider}"
+    what = f"{encoder.manifest.kind}, d={encoder.dim}, digest {encoder.digest[:12]}"
+    found = f"{encoder.name} ({what}), on {encoder.provider}"
     if rates:
         yield Check("model", "ok", f"{found}, thresholds at FAR {rates}")
     else:

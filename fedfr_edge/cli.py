@@ -21,6 +21,7 @@ import click
 import fedfr_edge
 from fedfr_edge.config import resolve
 from fedfr_edge.errors import FedFRError
+from fedfr_edge.extras import missing_part
 
 COMMANDS: dict[str, dict[str, str] | str] = {
     "quickstart": "The whole path on this machine: faces, rounds, ONNX, a login. Start here.",
@@ -62,8 +63,8 @@ COMMANDS: dict[str, dict[str, str] | str] = {
         "get": "Download model files, checked; go on after an interruption.",
         "verify": "Check the model files that are here.",
     },
-    "enrol": "Enrol a person from photographs into an encrypted gallery.",
-    "login": "Compare a photograph with the gallery and decide.",
+    "enrol": "Enrol a person, from photographs, a film or a webcam, into an encrypted gallery.",
+    "login": "Compare a face before a webcam, in a photograph or a film with the gallery, and decide.",
     "calibrate": "Thresholds for this device, from people who are not enrolled.",
     "serve": "Enrolment and login in a browser, with its camera.",
     "gallery": {
@@ -271,13 +272,13 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.exceptions.Abort:
-        click.echo("interrupted; what was written so far is kept", err=True)
-        return 130
-    except FedFRError as error:
-        click.echo("error: " + " ".join(str(error).split()), err=True)
+    except (FedFRError, ModuleNotFoundError) as error:
+        told = missing_part(error) if isinstance(error, ModuleNotFoundError) else error
+        if told is None:
+            raise
+        click.echo("error: " + " ".join(str(told).split()), err=True)
         return 1
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was written so far is kept", err=True)
         return 130
     except BrokenPipeError:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("fedfr_edge", "export", "apps", "models")
-CORE = {"errors", "types", "config", "atomic", "cores", "file_lock", "__init__"}
+CORE = {"errors", "extras", "types", "config", "atomic", "cores", "file_lock", "__init__"}
 ALLOWED = {
     "vision": {"vision"},
     "recognition": {"recognition", "vision"},

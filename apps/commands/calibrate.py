@@ -119,17 +119,21 @@ def _show(found: Calibration, gallery: Path) -> None:
 
     from .. import console, device
 
-    table = Table(box=SIMPLE_HEAD)
-    for column in ("FAR", "gates", "score", "second", "passed", "FAR at most", "1:N", "at most"):
-        table.add_column(column, justify="left" if column == "gates" else "right", no_wrap=True)
     rows = [(record.gates, record) for record in found.records]
     rows += [("as exported", record) for record in found.exported]
+    two_gates = any(record.second_threshold is not None for _, record in rows)
+    # Narrow, for a terminal of 80 columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("FAR", "gates", "score", "second", "passed", "FAR at most", "1:N", "at most"):
+        if two_gates or column != "second":
+            table.add_column(column, justify="left" if column == "gates" else "right", no_wrap=True)
     for gates, record in rows:
+        second = "" if record.second_threshold is None else f"{record.second_threshold:.4f}"
         table.add_row(
             far_key(record.far),
             gates,
             f"{record.threshold:.4f}",
-            "" if record.second_threshold is None else f"{record.second_threshold:.4f}",
+            *([second] if two_gates else []),
             f"{record.false_accepts}/{record.comparisons}",
             f"{record.upper:.2g}" + ("" if record.supported else " ✗"),
             f"{record.search_false_accepts}/{record.searches}" if record.searches else "",
@@ -137,9 +141,9 @@ def _show(found: Calibration, gallery: Path) -> None:
         )
     console.out.print(table)
     device.say(
-        f"{found.faces} faces of {found.strangers} strangers ({found.source}) against {found.templates} "
-        f"templates ({found.against}); 'at most' with 95 % confidence, for strangers like these; 1:N: their "
-        "faces that were taken for somebody enrolled"
+        f"{found.faces} faces of {found.strangers} strangers ({found.source}) against "
+        f"{device.counted(found.templates, 'template')} ({found.against}); 'at most' with 95 % "
+        "confidence, for strangers like these; 1:N: their faces that were taken for somebody enrolled"
     )
     if not all(record.supported for record in found.records):
         device.say(

@@ -71,7 +71,7 @@ COMMAND = Command(
     run is changed or held up by it, and the page loads nothing from any other host. Who reaches the address
     sees all of it, the clients' names included: other machines only with another --host.
 
-    \\b
+    \b
     In:  folders of training runs, also of one that has just begun.
     Out: a page at http://127.0.0.1:8621/, or with --static a folder with index.html that needs no server.
     """,

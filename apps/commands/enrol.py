@@ -166,7 +166,8 @@ def _checked(config: EnrolConfig) -> tuple[str, Existing]:
     """
     sources = [bool(config.photos), config.video is not None, config.camera is not None]
     if sum(sources) != 1:
-        found = "several of these are given" if sum(sources) else "no photographs are given"
+        several = "photographs, --video and --camera: more than one is given, expected one"
+        found = several if sum(sources) else "no photographs are given"
         raise ConfigError(
             f"{found}; name files or a folder after 'fedfr enrol', or --video FILE, or --camera INDEX"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
+from fedfr_edge.extras import require
 
 SECTION = "quickstart"
 
@@ -60,6 +61,7 @@ def run(config: QuickstartConfig) -> int:
     from ..quickstart import device, steps
     from ..quickstart.page import write_page
 
+    require("torch", "onnxscript", "safetensors", "flwr", "matplotlib")
     started = time.monotonic()
     config.out.mkdir(parents=True, exist_ok=True)
     save_config(config, SECTION, config.out / "quickstart.toml")

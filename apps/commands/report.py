@@ -68,9 +68,10 @@ COMMAND = Command(
     tables, ROC, DET and TPIR-FPIR curves, scores, every client, paired differences. Results of other people
     or other pairs are refused: what cannot be compared is not put side by side.
 
-    In:  folders of fedfr evaluate personalised and pairs, of training runs with an evaluation, or of a
-         study. Faces are shown only with --faces STORE.
+    In: folders of fedfr evaluate personalised and pairs, of training runs with an evaluation, or of a
+    study. Faces are shown only with --faces STORE.
+
     Out: report.html (one file, nothing is fetched from anywhere), report.json, report.md, and the figures
-         as .svg and .png.
+    as .svg and .png.
     """,
 )

@@ -12,6 +12,7 @@ import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import as_dict, option, save_config
 from fedfr_edge.errors import ConfigError, MissingPartError
+from fedfr_edge.extras import require
 
 from .. import console
 from ..reproduce.scale import Gpu, Name, Scale
@@ -77,6 +78,7 @@ def run(config: ReproduceConfig) -> int:
         return 0
     if config.images_per_second is not None:
         raise ConfigError("--images-per-second is for --plan; leave it out, or add --plan")
+    require("torch", "safetensors", "flwr")
     started = time.monotonic()
     found = reproduce(config, settings)
     for table in write(config, found, time.monotonic() - started):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import fedfr_edge
 from fedfr_edge.cli import Command
 from fedfr_edge.config import as_dict, option, save_config
+from fedfr_edge.extras import require
 from fedfr_edge.train.config import Method
 
 from .. import console
@@ -68,6 +69,7 @@ def run(config: StudyConfig) -> int:
     from ..result_tables import print_table
     from ..study.run import run_study
 
+    require("torch", "safetensors", "flwr")
     study = run_study(config)
     for table in write(study):
         print_table(table, turned=False)

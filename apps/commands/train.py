@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fedfr_edge.cli import Command
 from fedfr_edge.config import option, save_config
-from fedfr_edge.errors import ConfigError, MissingPartError
+from fedfr_edge.errors import ConfigError
+from fedfr_edge.extras import require
 from fedfr_edge.federation.traffic import WAYS
 from fedfr_edge.train.config import TrainConfig
 from fedfr_edge.train.privacy_loss import privacy_text
@@ -105,7 +105,7 @@ def train(
     Raises:
         FedFRError: bad input, changed settings, too few answers; see ``fedfr_edge.federation``.
     """
-    _require_packages()
+    require("torch", "safetensors", "flwr")
     if config.tensorboard:
         require_tensorboard()
     # Before anything imports Flower, which reads the switches then.
@@ -230,14 +230,6 @@ def _scorer(config: TrainRun, faces: Faces) -> Scorer:
         != "central",  # one client that holds everybody's images has no test of its own
         backend=Backend(config.device, config.threads),
     )
-
-
-def _require_packages() -> None:
-    missing = [name for name in ("torch", "safetensors", "flwr") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingPartError(
-            f"{', '.join(missing)} not installed; run: pip install 'fedfr-edge[train,federation]'"
-        )
 
 
 def _require_device(name: str) -> None:

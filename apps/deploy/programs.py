@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import ipaddress
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from fedfr_edge import atomic
 from fedfr_edge.errors import ConfigError, FederationError, MissingPartError
+from fedfr_edge.extras import require
 from fedfr_edge.federation.telemetry import SWITCHES
 
 _LOG_BYTES = 20 * 2**20  # a log that is longer is put aside as the next process starts
@@ -30,11 +30,7 @@ def require_flower() -> None:
     Raises:
         MissingPartError: one is not.
     """
-    missing = [name for name in ("torch", "safetensors", "flwr") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingPartError(
-            f"{', '.join(missing)} not installed; run: pip install 'fedfr-edge[train,federation]'"
-        )
+    require("torch", "safetensors", "flwr")
 
 
 def check_address(address: str, setting: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from .guard import PHOTO, Guard, address_of
 from .limits import Limits
 from .photos import login_photo
 from .rates import Rates
-from .sessions import COOKIE, Session, Sessions
+from .sessions import COOKIE, Session, Sessions, same_secret
 from .static_files import Served
 
 PART_BYTES = 256 * 1024
@@ -128,7 +127,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> Non
         wait = tokens.wait(address_of(request.scope))
         if wait:
             raise too_often(wait)
-        if not token or not secrets.compare_digest(given.encode(), token.encode()):
+        if not token or not same_secret(given, token):
             raise Refused(
                 403,
                 "wrong_token",
@@ -137,7 +136,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> Non
         await desk.workshop.book(desk.books.other_factor)
         session.operator = True
         sessions.renew(session)
-        return with_cookie(request, _answer({"operator": True}), session)
+        return with_cookie(request, _answer({"operator": True, "csrf": session.csrf}), session)
 
     @app.get("/api/people")
     async def people(request: Request) -> Response:

@@ -110,7 +110,7 @@ class Books:
             block = vault.blocked(self._lockout) if self._lockout is not None else None
             if block is not None:
                 decision = _refused(decision, block.reason, block.detail)
-            elif decision.person is not None and vault.gallery.find(decision.person.id) is None:
+            elif decision.person is not None and decision.person not in vault.gallery.people:
                 decision = _refused(decision, Reason.NOT_ENROLLED, "was deleted meanwhile")
             vault.record(decision, count=self._lockout is not None)
         return decision

@@ -171,7 +171,7 @@ def about_challenge(moves: int) -> dict[str, Any]:
     texts: dict[str, str] = {code.value: text for code, text in challenge.ADVICE.items()}
     return {
         "orders": [[move.value for move in order] for order in challenge.orders(moves)],
-        "limits": asdict(challenge.Limits()),
+        "limits": asdict(challenge.Limits()) | {"fewest": challenge.FEWEST},
         "hold": HOLD_STILL,
         "advice": {code: sentence(text) for code, text in {**texts, HOLD_STILL: challenge.HOLD}.items()},
     }

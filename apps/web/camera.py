@@ -167,10 +167,11 @@ class Cameras:
             await self._say(socket, reply)
 
     async def _part(self, socket: WebSocket) -> None:
-        """All is said: the other end closes, once it has read it."""
+        """All is said: the other end closes, once it has read it; what it still says gives it no more time."""
+        end = time.monotonic() + PARTING_SECONDS
         with contextlib.suppress(Refused):
             while True:
-                await self._next(socket, PARTING_SECONDS)
+                await self._next(socket, max(end - time.monotonic(), 0))
 
     def _asked(self, message: dict[str, Any], session: Session) -> dict[str, Any]:
         """The first message, checked."""
@@ -188,7 +189,7 @@ class Cameras:
             raise bad
         name, claim, csrf, photos = (asked.get(key) for key in ("name", "claim", "csrf", "photos"))
         if photos is not None and not (type(photos) is int and 1 <= photos <= self._desk.limits.photos):
-            text = f"At most {self._desk.limits.photos} photographs of a person are taken."
+            text = f"At most {self._desk.limits.photos} photos of a person are taken."
             raise Refused(400, "too_many_photos", text)
         if not all(value is None or isinstance(value, str) for value in (name, claim, csrf)):
             raise bad

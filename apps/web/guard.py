@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
 
 from ..serving import LOCAL_NAMES
 from .answers import Refused, too_large, too_often, too_slow
@@ -111,7 +112,7 @@ class Guard:
             return
         body = _Body(receive, send, self._headers, self._most(scope), self._limits.body_seconds)
         declared = headers.get("content-length", "0")
-        if refusal is None and (not declared.isdigit() or int(declared) > body.most):
+        if refusal is None and (not declared.isdecimal() or int(declared) > body.most):
             refusal = too_large(body.most)
         if refusal is None:
             await self._app(scope, body.receive, body.send)
@@ -246,11 +247,8 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _cookie(text: str) -> str | None:
-    try:
-        morsel = SimpleCookie(text).get(COOKIE)
-    except CookieError:
-        return None
-    return None if morsel is None else morsel.value
+    # Not the standard library's, which reads none where one of another server of this machine is odd.
+    return cookie_parser(text).get(COOKIE)
 
 
 def _name(host: str) -> str:

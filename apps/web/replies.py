@@ -34,7 +34,7 @@ VERDICTS: dict[Reason, str] = {
 }
 
 
-CAMERA_NEEDED = ("camera_needed", "A photograph cannot show that somebody is alive; log in with the camera.")
+CAMERA_NEEDED = ("camera_needed", "A photo cannot show that somebody is alive; log in with the camera.")
 """Code and text of the refusal of a photograph where a login asks for a living person."""
 
 

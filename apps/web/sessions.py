@@ -15,6 +15,10 @@ COOKIE = "fedfr"
 """Name of the cookie; it ends with the browser."""
 
 
+def _secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
 @dataclass
 class Session:
     """One browser.
@@ -30,14 +34,20 @@ class Session:
 
     since: float
     seen: float
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    key: str = field(default_factory=_secret, repr=False)
+    csrf: str = field(default_factory=_secret, repr=False)
     operator: bool = False
     cameras: int = 0
 
     def fits(self, csrf: str | None) -> bool:
         """Whether a request carries this session's token."""
-        return csrf is not None and hmac.compare_digest(csrf.encode(), self.csrf.encode())
+        return csrf is not None and same_secret(csrf, self.csrf)
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compare without telling by the time taken how much of it was right."""
+    # JSON can hold halves of characters, which UTF-8 cannot.
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 
 class Sessions:
@@ -86,9 +96,9 @@ class Sessions:
         return session
 
     def renew(self, session: Session) -> None:
-        """Another cookie for the same session, before it may do more: one known from before is worthless."""
+        """Another cookie and token for it, before it may do more: those known before are worthless."""
         self._open.pop(session.key, None)
-        session.key = secrets.token_urlsafe(32)
+        session.key, session.csrf = _secret(), _secret()
         self._open[session.key] = session
 
     def _over(self, session: Session, now: float) -> bool:

@@ -6,11 +6,11 @@ or scaled, and nearly keeps when it is tilted. How near the head is, is told fro
 brought nearer too, so every order asks for turns to both sides. Between moves the head must be still and as
 it was at first: the moves are judged from there.
 
-A move is made without a break from where the head was held still before it. Where frames with the face come too
-far apart, from a slow machine or because somebody looked away, that is no failure: the head is to be held still
-again, then the same move is asked for anew. So faces can be swapped in a break; but whoever compares the face
-each time that it was held still (as ``session.py`` does) has compared the one that makes the move. The time for
-the move goes on meanwhile.
+A move is made without a break from where the head was held still before it. Where frames with the face come
+too far apart, from a slow machine or because somebody looked away, that is no failure: the head is to be held
+still again, then the same move is asked for anew. So faces can be swapped in a break; but who compares the
+face each time that it was held still (as ``session.py`` does) has compared the one that makes the move. The
+time for the move goes on meanwhile.
 
 What is not stopped: a recording of the person, or their photographs from many sides, steered to follow the
 order; a face drawn anew live (a "deepfake"); a mask that is worn; pictures let into the camera's stream. The
@@ -77,7 +77,7 @@ ADVICE: dict[Move | Fault, str] = {
 HOLD = "look at the camera and hold still"
 """What is asked before each move."""
 
-_FEWEST = 3
+FEWEST = 3
 """Frames that show that a head is still."""
 
 
@@ -259,9 +259,9 @@ class Challenge:
         """Wait until the head was still, and turned as at first, for long enough."""
         self._held.append(seen)
         # The shortest run of frames up to now that spans the time; also where few come, not less than three.
-        while len(self._held) > _FEWEST and seen.time - self._held[1].time >= self.limits.hold:
+        while len(self._held) > FEWEST and seen.time - self._held[1].time >= self.limits.hold:
             del self._held[0]
-        if len(self._held) < _FEWEST or seen.time - self._held[0].time < self.limits.hold:
+        if len(self._held) < FEWEST or seen.time - self._held[0].time < self.limits.hold:
             return
         turns, sizes = [each.turn for each in self._held], [each.size for each in self._held]
         turn = float(np.median(turns))

@@ -61,8 +61,9 @@ class TooLike:
     @property
     def text(self) -> str:
         """The same in words."""
+        name = self.person.name
         return (
-            f"hard to tell from {self.person.name!r}, who is enrolled: {self.accepted} of {self.images} "
-            f"images would be accepted as them (highest score {self.as_them:.3f}); their own template has "
-            f"{self.as_new:.3f} here; threshold {self.threshold:.3f}"
+            f"hard to tell from {name!r}, who is enrolled: {self.accepted} of {self.images} images would be "
+            f"accepted as {name!r} (highest score {self.as_them:.3f}), whose template scores "
+            f"{self.as_new:.3f} against the new one; threshold {self.threshold:.3f}"
         )

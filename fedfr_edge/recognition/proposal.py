@@ -17,6 +17,8 @@ from fedfr_edge.recognition.likeness import find_outliers, find_repeats, least_a
 from fedfr_edge.recognition.template import Template, make_template, require_model
 from fedfr_edge.types import Embeddings
 
+_MOST_TOLD = 3
+
 Existing = Literal["refuse", "add", "replace"]
 """What becomes of a template that is there under the name: it stays and nobody is enrolled, the new images
 are added to it, or the new template takes its place."""
@@ -128,7 +130,7 @@ def propose(
         looks.embeddings, looks.model_digest, backbone=looks.backbone, combine=policy.combine, old=old
     )
     too_like = _too_like(looks, template, gallery, name, policy.threshold)
-    remarks += _remarks(looks, template, policy) + [each.text for each in too_like]
+    remarks += _remarks(looks, template, policy) + _in_words(too_like)
     return Enrolment(
         name,
         template,
@@ -229,6 +231,15 @@ def _remarks(looks: Looks, template: Template, policy: EnrolPolicy) -> list[str]
                     f"{policy.threshold:.3f}; lowest: {looks.labels[worst]}, {scores[worst]:.3f})"
                 )
     return remarks
+
+
+def _in_words(too_like: tuple[TooLike, ...]) -> list[str]:
+    """The most alike; a weak model finds a whole gallery alike, and nobody reads a hundred lines."""
+    told, rest = too_like[:_MOST_TOLD], len(too_like) - _MOST_TOLD
+    lines = [each.text for each in told]
+    if rest > 0:
+        lines.append(f"hard to tell from {rest} more of those enrolled, too")
+    return lines
 
 
 def _too_like(

@@ -145,8 +145,9 @@ def require_model(found: str, expected: str) -> None:
     """
     if found != expected:
         raise ModelMismatchError(
-            f"the template was made by model {found[:12]}…, this is model {expected[:12]}…; embeddings of "
-            "different models cannot be compared: use the first model, or enrol again with this one"
+            f"enrolled with model {found[:12]}…, but this is model {expected[:12]}…; embeddings of different "
+            "models cannot be compared: use the model that enrolled ('fedfr doctor --model FILE' shows a "
+            "file's digest), or enrol again with this one"
         )
 
 

@@ -184,7 +184,9 @@ def open_file(
         raise
     except Exception as error:  # onnxruntime's own classes have no common public base
         reason = " ".join(str(error).split())
-        raise MissingPartError(f"onnxruntime cannot run {file}, expected {kind}: {reason}") from error
+        raise MissingPartError(
+            f"onnxruntime cannot run {file} ({reason}), expected {kind}; give another file, or copy it again"
+        ) from error
 
 
 def _without_cuda(reason: str) -> str:

@@ -53,7 +53,9 @@ class Page:
         return status, answer["error"]["code"]
 
     def become_operator(self) -> None:
-        assert self.ask("POST", "/api/operator", json={"token": TOKEN}) == (200, {"operator": True})
+        status, answer = self.ask("POST", "/api/operator", json={"token": TOKEN})
+        self.csrf = answer["csrf"]
+        assert (status, answer["operator"]) == (200, True)
 
     def camera(self) -> Any:
         return self.web.websocket_connect(CAMERA, headers={"Origin": HOME})

@@ -179,7 +179,8 @@ class Client:
 
     def become_operator(self, token: str) -> None:
         status, answer = self.ask("POST", "/api/operator", json.dumps({"token": token}).encode())
-        assert (status, answer) == (200, {"operator": True})
+        assert (status, answer["operator"]) == (200, True)
+        self.csrf = answer["csrf"]
 
     @contextmanager
     def camera(self, **first: Any) -> Iterator[ClientConnection]:

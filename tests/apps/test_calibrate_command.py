@@ -154,6 +154,17 @@ def test_a_draw_of_the_faces_and_the_same_again(device: Device, capsys: pytest.C
     assert found[0]["source"] == "store store, 100 faces of 240"
 
 
+def test_the_table_fits_a_terminal_and_is_not_cut(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert device.calibrate(device.folder / "store", "--far", "0.05") == 0
+    table = capsys.readouterr().out.split(" faces of ")[0]
+    assert "second" in table
+    assert "backbone" in table
+    assert "FAR at most" in table
+    assert "…" not in table
+    assert max(len(line) for line in table.splitlines()) <= 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

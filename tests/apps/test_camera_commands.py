@@ -164,7 +164,7 @@ def test_photographs_of_a_folder_are_counted(enrolled: Door, capsys: pytest.Capt
         ("enrol", ["--camera", "0"], "give --name"),
         ("enrol", ["--name", "Ben", "{folder}/ana.avi"], "is a film, not a photograph; give it with --video"),
         ("enrol", ["--name", "Ben"], "name files or a folder"),
-        ("enrol", ["--name", "Ben", "--camera", "0", "--video", "x.avi"], "several of these are given"),
+        ("enrol", ["--name", "Ben", "--camera", "0", "--video", "x.avi"], "more than one is given"),
         (
             "enrol",
             ["--name", "Ben", "--video", "{folder}/ana.avi", "--aligned"],

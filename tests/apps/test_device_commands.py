@@ -538,19 +538,19 @@ def test_doctor_without_the_optional_parts_is_content(
 ) -> None:
     import importlib.metadata
 
-    from fedfr_edge.apps import checks
+    from fedfr_edge.extras import EXTRAS
 
     real = importlib.metadata.version
 
     def version(name: str) -> str:
-        if name in checks.EXTRAS:
+        if name in EXTRAS:
             raise importlib.metadata.PackageNotFoundError(name)
         return real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert main(["doctor", "-o", str(device.folder / "doctor.json")]) == 0
     by_name = report_of(device.folder)["by_name"]
-    for name, extra in checks.EXTRAS.items():
+    for name, extra in EXTRAS.items():
         assert by_name[name]["status"] == "absent"
         assert f"fedfr-edge[{extra}]" in by_name[name]["mend"]
 

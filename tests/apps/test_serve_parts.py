@@ -87,8 +87,9 @@ def test_keys_and_tokens_are_random_and_not_shown() -> None:
     assert one.fits(one.csrf)
     assert not one.fits(other.csrf)
     assert not one.fits(None)
-    before = one.key
+    before, token = one.key, one.csrf
     sessions.renew(one)
+    assert not one.fits(token)
     assert sessions.find(before) is None
     assert sessions.find(one.key) is one
 

@@ -90,16 +90,35 @@ def test_a_link_from_elsewhere_opens_the_page(page: Any) -> None:
 
 
 def test_the_operators_token(page: Any) -> None:
-    before = page.web.cookies["fedfr"]
+    before, csrf = page.web.cookies["fedfr"], page.csrf
     assert page.refused("POST", "/api/operator", json={"token": "wrong"}) == (403, "wrong_token")
     page.become_operator()
-    # A cookie that somebody knew from before is worth nothing now.
+    # A cookie that somebody knew from before is worth nothing now, nor is the token that went with it.
     assert page.web.cookies["fedfr"] != before
+    assert page.refused("DELETE", "/api/people/1", headers={"X-CSRF": csrf}) == (403, "no_session")
     page.load()
     assert page.info["operator"] is True
     assert page.ask("GET", "/api/people") == (200, [])
     page.web.cookies.set("fedfr", before, domain="127.0.0.1")
     assert page.refused("GET", "/api/people")[0] == 403
+
+
+def test_halves_of_characters_are_wrong_secrets(page: Any) -> None:
+    half = r'{"token": "\ud800", "csrf": "\ud800", "kind": "login"}'
+    answer = page.web.post("/api/operator", content=half, headers={"X-CSRF": page.csrf})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "wrong_token")
+    with page.camera() as socket:
+        socket.send_text(half)
+        assert socket.receive_json()["error"]["code"] == "no_session"
+
+
+def test_cookies_of_other_servers_of_this_machine_do_no_harm(page: Any) -> None:
+    """Browsers send a machine's cookies to all its ports."""
+    own = f"fedfr={page.web.cookies['fedfr']}"
+    page.web.cookies.clear()
+    for cookies in (own, f'theirs={{"a": [1, 2]}}; {own}', f"=; a b=c; {own}; @"):
+        answer = page.web.get("/api/info", headers={"Cookie": cookies})
+        assert answer.json()["csrf"] == page.csrf
 
 
 def test_guesses_of_the_token_are_limited(page: Any) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import dataclasses
+import os
+import statistics
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from acting import RATE, frame
 from conftest import Webcam
+from from_liveness import borrowed
+from in_browser import runtime
 from living import living_camera
-from pages import Visit
+from pages import Visit, photo
 from playwright.sync_api import Page, expect
-from served import BEN, EVE, MODEL, Served
+from served import BEN, EVE, LOOKS, MODEL, Served
 
+from fedfr_edge.apps.web.replies import CAMERA_NEEDED
 from fedfr_edge.recognition.encoder import OnnxEncoder
+from fedfr_edge.recognition.lockout import WITH_LIVENESS
 from fedfr_edge.recognition.login import operating_threshold
 from fedfr_edge.types import Image
 from fedfr_edge.vision.align import align
@@ -34,13 +38,14 @@ def server(serve: Callable[..., Served]) -> Served:
 @pytest.fixture(scope="module")
 def presented() -> ModuleType:
     """The pictures of attackers that the tests of liveness use."""
-    place = Path(__file__).parents[1] / "liveness" / "presented.py"
-    spec = importlib.util.spec_from_file_location("presented", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["presented"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return borrowed("presented")
+
+
+def moved_about(presented: ModuleType, paper: Image) -> Iterator[Image]:
+    """Held still, tilted to both sides, brought nearer and away: once around in 6 s."""
+    for angle in np.linspace(0, 2 * np.pi, 6 * RATE, endpoint=False):
+        tilt, near = 40 * np.sin(angle), 1.4 + 0.12 * np.sin(2 * angle)
+        yield presented.hold(paper, presented.Held(yaw=tilt, nearness=near, aside=20 * np.sin(angle)))
 
 
 def test_browser_a_photograph_of_a_photograph_is_refused(
@@ -53,14 +58,7 @@ def test_browser_a_photograph_of_a_photograph_is_refused(
     faces = np.stack([align(picture, detector.detect(picture)[0].landmarks) for picture in pictures])
     first, second = encoder.embed(faces)
     assert float(first @ second) > operating_threshold(encoder.manifest).threshold
-
-    def moved_about() -> Iterator[Image]:
-        """Held still, tilted to both sides, brought nearer and away: once around in 6 s."""
-        for angle in np.linspace(0, 2 * np.pi, 6 * RATE, endpoint=False):
-            tilt, near = 40 * np.sin(angle), 1.4 + 0.12 * np.sin(2 * angle)
-            yield presented.hold(paper, presented.Held(yaw=tilt, nearness=near, aside=20 * np.sin(angle)))
-
-    webcam.show(moved_about())
+    webcam.show(moved_about(presented, paper))
     here = visit(server)
     page = here.open()
     expect(page.locator("#login-photo")).to_be_hidden()
@@ -99,3 +97,43 @@ def test_browser_a_living_stranger_is_refused(server: Served, visit: Callable[..
     here = visit(server)
     here.page.add_init_script(living_camera(EVE))
     assert "not recognised" in follow(here.open())
+
+
+def test_browser_page_that_decides_tells_a_living_head_from_a_moved_photograph(
+    serve: Callable[..., Served], visit: Callable[..., Visit], webcam: Webcam, presented: ModuleType
+) -> None:
+    here = visit(serve("--in-browser", "--liveness", "--runtime", str(runtime()), gallery=False).start())
+    here.page.add_init_script(living_camera(BEN))
+    page = here.open()
+    told = page.evaluate("async () => (await fetch('api/info')).json()")
+    assert told["liveness"] is True
+    assert told["engine"]["lockout"] == dataclasses.asdict(WITH_LIVENESS)
+    page.click("nav [data-view=enrol]")
+    page.fill("#enrol-name", "Ben")
+    page.set_input_files("#enrol-photos", [photo(BEN, pose) for pose in LOOKS[:3]])
+    page.wait_for_selector("#stage[data-state=enrolled]")
+    page.click("nav [data-view=login]")
+    expect(page.locator("#login-photo")).to_be_hidden()
+    assert "Welcome, Ben" in follow(page)
+    here.shoot("in-browser-liveness-accepted")
+    looks = [entry["duration"] for entry in page.evaluate("performance.getEntriesByName('look')")]
+    typical, load = statistics.median(looks), os.getloadavg()[0]
+    print(f"\n{len(looks)} frames with liveness, camera to drawn answer: median {typical:.0f} ms, ", end="")
+    print(f"load {load:.1f} on {os.cpu_count()} cores")
+
+    # A photograph as a file is refused by the engine, not by the page alone.
+    page.set_input_files("#login-photo", photo(BEN))
+    expect(page.locator("#login-advice")).to_have_text(CAMERA_NEEDED[1])
+    page.evaluate("() => { delete navigator.mediaDevices.getUserMedia; }")  # the browser's own camera again
+    webcam.show(moved_about(presented, presented.printed(frame(BEN))))
+    for broken_off in (True, False):
+        page.click("#login-go")
+        expect(page.locator("#login-steps")).to_contain_text("Move 1 of 4")
+        if broken_off:
+            page.click("#login-go")
+    expect(page.locator("#verdict.refused")).to_contain_text("living person")
+    expect(page.locator("#verdict.refused")).to_contain_text("Begin again")
+    here.shoot("in-browser-liveness-picture-refused")
+    page.click("nav [data-view=log]")
+    for row in (0, 1):
+        expect(page.locator("#log-list li").nth(row)).to_contain_text("not_live")

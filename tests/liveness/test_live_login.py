@@ -155,7 +155,7 @@ def test_somebody_who_does_the_moves_for_another(gallery: Gallery, other: str) -
 
 @pytest.mark.parametrize(("comes", "accepted"), [("Ana", True), ("Ben", False), ("Eve", False)])
 def test_who_comes_after_a_break_is_compared_too(gallery: Gallery, comes: str, accepted: bool) -> None:
-    """Ana holds still; then frames fail to come, and somebody makes the first move, as her or in her place."""
+    """Ana holds still; then no frames come for a while, and whoever comes back makes the first move."""
     stage, late = Stage(lambda move: "Ana"), 0.0
     session = LoginSession(encoder=Pooled(), gallery=gallery, detector=stage, policy=POLICY, rng=Fixed())
     for time, image in itertools.islice(stage.frames(session), 600):

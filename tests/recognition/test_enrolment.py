@@ -328,6 +328,20 @@ def test_the_most_alike_comes_first() -> None:
     assert [each.person.name for each in done.too_like] == ["Near", "Far"]
 
 
+def test_of_many_too_like_three_are_told_and_the_rest_counted() -> None:
+    gallery = Gallery(MODEL, 64)
+    rows = person(1, 9)
+    for number in range(5):
+        gallery.add(f"Twin {number}", make_template(rows[number : number + 1], MODEL))
+    done = propose(looks_of(rows[5:]), name="Ana", gallery=gallery, policy=EnrolPolicy(threshold=0.3))
+    assert len(done.too_like) == 5
+    told = [remark for remark in done.remarks if remark.startswith("hard to tell from")]
+    assert told == [
+        *(each.text for each in done.too_like[:3]),
+        "hard to tell from 2 more of those enrolled, too",
+    ]
+
+
 # --- policy ------------------------------------------------------------------------------------
 
 

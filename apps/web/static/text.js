@@ -25,7 +25,7 @@ export const TEXT = {
   "stage.accepted": "Accepted",
   "stage.refused": "Refused",
   "stage.enrolled": "Enrolled",
-  "stage.photo": "Looking at the photograph …",
+  "stage.photo": "Looking at the photo …",
 
   "camera.refused":
     "The camera was not allowed. Allow it for this page in the browser, then try again.",

@@ -16,7 +16,7 @@ export function randomOrder(orders) {
 export class Challenge {
   /**
    * @param order the moves to ask for
-   * @param limits see Limits in Python
+   * @param limits see Limits in Python; fewest: frames that show that a head is still
    */
   constructor(order, limits) {
     this.order = order;
@@ -54,18 +54,23 @@ export class Challenge {
     if (this.state !== "running") return this.status;
     this.since ??= time;
     if (!(time >= (last?.time ?? this.since))) throw new RangeError(`a frame of ${time} s came after a later one`);
-    if (time - this.since > limits.time) return this.fail("too_slow");
-    if (last !== null && time - last.time > limits.gap) return this.fail("face_lost");
+    const away = last !== null && time - last.time > limits.gap;
+    if (time - this.since > limits.time) return this.fail(away && face === null ? "face_lost" : "too_slow");
+    if (away) {
+      // Whoever comes now may be somebody else: nothing that was held still before counts.
+      this.from = null;
+      this.held = [];
+    }
     if (face === null) return this.status;
     const seen = measured(time, face);
-    if (last !== null && this.broken(last, seen)) return this.fail("face_jumped");
+    if (last !== null && !away && this.jumped(last, seen)) return this.fail("face_jumped");
     this.last = seen;
     if (this.from === null) this.hold(seen);
     else this.judge(seen);
     return this.status;
   }
 
-  broken(last, seen) {
+  jumped(last, seen) {
     const { jump, shift, resize } = this.limits;
     const way = Math.hypot(seen.x - last.x, seen.y - last.y);
     const larger = Math.max(seen.size, last.size), smaller = Math.min(seen.size, last.size);
@@ -74,11 +79,11 @@ export class Challenge {
 
   /** Wait until the head was still, and turned as at first, for long enough. */
   hold(seen) {
-    const { hold, still, steady } = this.limits, { held } = this;
+    const { hold, still, steady, fewest } = this.limits, { held } = this;
     held.push(seen);
-    // The shortest run of frames up to now that spans the time.
-    while (held.length > 1 && seen.time - held[1].time >= hold) held.shift();
-    if (held.length < 3 || seen.time - held[0].time < hold) return;
+    // The shortest run of frames up to now that spans the time; also where few come, not less than these.
+    while (held.length > fewest && seen.time - held[1].time >= hold) held.shift();
+    if (held.length < fewest || seen.time - held[0].time < hold) return;
     const turns = held.map((each) => each.turn), sizes = held.map((each) => each.size);
     const turn = median(turns);
     const isStill =
