@@ -18,6 +18,9 @@ from fedfr_edge.types import Progress, no_progress
 
 from .device_sides import Ours, Side, Task, Theirs
 
+_REST = 0.1
+"""Seconds between turns."""
+
 
 def prepare(model: Path, detector: str, photos: Sequence[Path], folder: Path) -> tuple[Task, list[Path]]:
     """Enrol somebody from each folder of photographs and write what both sides open.
@@ -81,7 +84,9 @@ def frames(
     """Both sides on every photograph, one photograph after the other, in changing order.
 
     Call it in a process of its own that has ``threads`` for numpy. ``auto`` is insightface with the two
-    sizes that its ``FaceAnalysis`` looks at unless told otherwise; the ratio is to the one size.
+    sizes that its ``FaceAnalysis`` looks at unless told otherwise; the ratio is to the one size. Each turn
+    waits for the threads of the one before to fall asleep: onnxruntime's wait awake for more work after a
+    run, on the cores that the other side needs.
     """
     import dataclasses
 
@@ -102,10 +107,12 @@ def frames(
         data = photo.read_bytes()
         order = order[1:] + order[:1]
         for name in order:
+            time.sleep(_REST)
             started = time.perf_counter()
             answers[name].append(sides[name].decide(data))
             whole[name].append(time.perf_counter() - started)
         for name in order:
+            time.sleep(_REST)
             for stage, seconds in (sides[name].stages(data) or {}).items():
                 stages[name].setdefault(stage, []).append(seconds)
         progress(f"photographs, {threads} threads", number + 1, len(photos))

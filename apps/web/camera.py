@@ -167,7 +167,7 @@ class Cameras:
             await self._say(socket, reply)
 
     async def _part(self, socket: WebSocket) -> None:
-        """All is said: the other end closes, once it has read it; what it still says gives it no more time."""
+        """All is said: the other end closes, having read it; what it still says gives it no more time."""
         end = time.monotonic() + PARTING_SECONDS
         with contextlib.suppress(Refused):
             while True:

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_webcam import Launch, Webcam
 from pages import Visit
 from served import Served
-from y4m import write_film
-
-from fedfr_edge.types import Image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-Launch: TypeAlias = "Callable[..., AbstractContextManager[Browser]]"
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-class Webcam:
-    """The fake webcam's film; the browser opens it anew whenever a page asks for the camera."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def show(self, frames: Iterable[Image]) -> None:
-        """Put another film before the camera."""
-        new = self.path.with_suffix(".new")
-        write_film(new, frames)
-        new.replace(self.path)
 
 
 @pytest.fixture(scope="session")

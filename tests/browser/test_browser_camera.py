@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from acting import FRONT, Pose, act, frame
-from conftest import Launch, Webcam
+from fake_webcam import Launch, Webcam
 from pages import Visit
 from playwright.sync_api import expect
 from served import ANA, BEN, Served

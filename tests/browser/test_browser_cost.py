@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from acting import FRONT, Pose, act
-from conftest import Webcam
+from fake_webcam import Webcam
 from pages import Visit
 from playwright.sync_api import Response, expect
 from served import ANA, BEN, Served

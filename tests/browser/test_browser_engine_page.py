@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from served import ANA, EVE, Served
 
 if TYPE_CHECKING:
-    from conftest import Webcam
+    from fake_webcam import Webcam
 
 SIDES = (FRONT, Pose(yaw=20), Pose(yaw=-20), Pose(near=1.45), Pose(near=0.65))
 

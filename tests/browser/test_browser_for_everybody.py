@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from acting import FRONT, Pose, act, frame
-from conftest import Webcam
+from fake_webcam import Webcam
 from looked_at import faults_of, nameless
 from pages import Visit
 from playwright.sync_api import Page, expect

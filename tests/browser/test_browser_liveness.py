@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from acting import RATE, frame
-from conftest import Webcam
+from fake_webcam import Webcam
 from from_liveness import borrowed
 from in_browser import runtime
 from living import living_camera

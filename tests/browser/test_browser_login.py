@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from acting import FRONT, Pose, act, frame, scene
-from conftest import Webcam
+from fake_webcam import Webcam
 from pages import Visit
 from playwright.sync_api import expect
 from served import ANA, BEN, EVE, Served

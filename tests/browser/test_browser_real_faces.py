@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from acting import HEIGHT, RATE, WIDTH
-from conftest import Webcam
+from fake_webcam import Webcam
 from pages import Visit
 from playwright.sync_api import expect
 from served import MODEL, Served
