@@ -125,6 +125,7 @@ def _open(model: KnownModel, have: int) -> http.client.HTTPResponse:
     try:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         raise MissingPartError(
             f"{model.address} answers {error.code} {error.reason}; get the file by other means and give it "
             "with --from"
