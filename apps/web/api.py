@@ -17,7 +17,7 @@ from fedfr_edge.errors import FedFRError
 from .answers import Refused, busy, no_session, not_operator, refusal_of, too_often, usable_name
 from .camera import Cameras
 from .desk import Desk
-from .guard import PHOTO, Guard, address_of
+from .guard import PHOTO, Guard, sender_of
 from .limits import Limits
 from .photos import login_photo
 from .rates import Rates
@@ -110,7 +110,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> Non
     async def info(request: Request) -> Response:
         session = _session(request)
         if session is None:
-            wait = begun.wait(address_of(request.scope))
+            wait = begun.wait(sender_of(request.scope))
             if wait:
                 raise too_often(wait)
             session = sessions.begin()
@@ -124,7 +124,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> Non
         given = (await _json(request)).get("token")
         if not isinstance(given, str):
             raise Refused(400, "bad_request", 'The operator\'s token was expected: {"token": "…"}.')
-        wait = tokens.wait(address_of(request.scope))
+        wait = tokens.wait(sender_of(request.scope))
         if wait:
             raise too_often(wait)
         if not token or not same_secret(given, token):
@@ -165,7 +165,7 @@ def _add_routes(app: FastAPI, desk: Desk, sessions: Sessions, token: str) -> Non
         kind = request.query_params.get("kind")
         if kind != "login":
             raise Refused(400, "bad_request", "?kind=login was expected.")
-        wait = cameras.attempts.wait(address_of(request.scope))
+        wait = cameras.attempts.wait(sender_of(request.scope))
         if wait:
             raise too_often(wait)
         if photos.locked():

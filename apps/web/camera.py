@@ -27,7 +27,7 @@ from .answers import (
 )
 from .desk import Desk
 from .enrol_sitting import EnrolSitting
-from .guard import address_of
+from .guard import sender_of
 from .login_sitting import LoginSitting
 from .rates import Rates
 from .sessions import Session
@@ -70,7 +70,7 @@ class Cameras:
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one, to its end."""
-        address, limits = address_of(socket.scope), self._desk.limits
+        address, limits = sender_of(socket.scope), self._desk.limits
         if self._here.total() >= SPARE * limits.cameras or self._here[address] >= SPARE * limits.cameras_each:
             await socket.close()  # before it is accepted: no websocket is opened
             return
@@ -120,7 +120,7 @@ class Cameras:
             sitting = EnrolSitting(self._desk, asked["name"], photos=asked["photos"])
             end = time.monotonic() + limits.enrol_seconds
         else:
-            wait = self.attempts.wait(address_of(socket.scope))
+            wait = self.attempts.wait(sender_of(socket.scope))
             if wait:
                 raise too_often(wait)
             sitting = LoginSitting(self._desk, session, asked["claim"])

@@ -140,7 +140,7 @@ class Guard:
     def _wait(self, scope: Scope, session: Session | None) -> float:
         if session is not None:
             return self._requests.wait(session.key)
-        who, address = tuple(scope.get("client") or ()), address_of(scope)
+        who, address = tuple(scope.get("client") or ()), sender_of(scope)
         wait = 0.0 if who in self._requests else self._newcomers.wait(address)
         return wait or self._requests.wait(who) or self._strangers.wait(address)
 
@@ -231,7 +231,7 @@ class _Body:
                 await self._part(end - time.monotonic())
 
 
-def address_of(scope: Scope) -> str:
+def sender_of(scope: Scope) -> str:
     """Where a request comes from, without the port."""
     client = scope.get("client")
     return str(client[0]) if client else ""

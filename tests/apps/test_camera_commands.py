@@ -281,14 +281,8 @@ class Terminal:
         return self.file.getvalue()[-300:]
 
 
-class Slow:
-    """A webcam before which nothing changes until the line has said what is wanted of each scene."""
-
-    def __init__(self, terminal: Terminal, scenes: list[tuple[Image, str]]) -> None:
-        self.terminal, self.scenes = terminal, scenes
-
-    def __call__(self, index: int) -> Slow:
-        return self
+class StandIn:
+    """What a webcam of OpenCV's does besides giving frames."""
 
     def isOpened(self) -> bool:
         return True
@@ -298,6 +292,16 @@ class Slow:
 
     def release(self) -> None:
         pass
+
+
+class Slow(StandIn):
+    """A webcam before which nothing changes until the line has said what is wanted of each scene."""
+
+    def __init__(self, terminal: Terminal, scenes: list[tuple[Image, str]]) -> None:
+        self.terminal, self.scenes = terminal, scenes
+
+    def __call__(self, index: int) -> Slow:
+        return self
 
     def read(self) -> tuple[bool, Image]:
         time.sleep(0.01)
@@ -335,7 +339,7 @@ ASKED = {
 """Words of the line -> side to turn to, and how near to be."""
 
 
-class Obedient:
+class Obedient(StandIn):
     """A webcam with somebody before it who reads the terminal and does what the line says.
 
     Time goes on by a twelfth of a second with each picture that is looked at, so that a slow machine sees the
@@ -366,15 +370,6 @@ class Obedient:
         clock = SimpleNamespace(monotonic=lambda: self.looked_at / 12, sleep=time.sleep)
         monkeypatch.setattr(webcam, "time", clock)
         monkeypatch.setattr(webcam, "open_camera", lambda index: self)
-
-    def isOpened(self) -> bool:
-        return True
-
-    def set(self, what: int, value: float) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
     def read(self) -> tuple[bool, Image]:
         time.sleep(0.005)

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_webcam import Launch, Webcam
+from in_browser import Running, Site
+from page_backend import Here
 from pages import Visit
 from served import Served
 
+from fedfr_edge.apps.web.static_files import page_files
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -94,3 +98,22 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page of ours, from which modules of the engine can be imported."""
+    running = Running(page_files(), {}, 0)
+    opened = browser.new_page()
+    opened.goto(running.address + "style.css")
+    yield opened
+    opened.close()
+    running.stop()
+
+
+@pytest.fixture
+def here(browser: Browser, site: Site) -> Iterator[Here]:
+    """A browser profile of its own on the page of the module's ``site``."""
+    opened = Here(browser, site)
+    yield opened
+    opened.context.close()

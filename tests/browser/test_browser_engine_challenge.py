@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from from_liveness import borrowed
-from in_browser import Running
 
 from fedfr_edge.apps.web.browser_files import about_challenge
-from fedfr_edge.apps.web.static_files import page_files
 from fedfr_edge.apps.web.words import sentence
 from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.challenge import (
@@ -34,7 +31,7 @@ from fedfr_edge.recognition.look import HOLD_STILL
 from fedfr_edge.types import Face
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 heads = borrowed("heads")
 
@@ -60,16 +57,6 @@ async (films) => {
   return films.map(allOf);
 }
 """
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    running = Running(page_files(), {}, 0)
-    opened = browser.new_page()
-    opened.goto(running.address + "style.css")
-    yield opened
-    opened.close()
-    running.stop()
 
 
 def track(rng: random.Random) -> tuple[list[Move], list[tuple[float, Face | None]], list[Status]]:

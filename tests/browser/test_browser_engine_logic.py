@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from in_browser import Running
 
-from fedfr_edge.apps.web.static_files import page_files
 from fedfr_edge.recognition.capture import Reason
 from fedfr_edge.recognition.decision import Decision
 from fedfr_edge.recognition.frames import is_settled, k_of
@@ -23,19 +20,9 @@ from fedfr_edge.types import Embeddings
 from fedfr_edge.vision.suppress import suppress
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 SEEDS = range(40)
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    running = Running(page_files(), {}, 0)
-    opened = browser.new_page()
-    opened.goto(running.address + "style.css")
-    yield opened
-    opened.close()
-    running.stop()
 
 
 def call(page: Page, module: str, script: str, given: Any) -> Any:

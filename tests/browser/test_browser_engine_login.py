@@ -53,13 +53,6 @@ def site() -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture
-def here(browser: Browser, site: Site) -> Iterator[Here]:
-    opened = Here(browser, site)
-    yield opened
-    opened.context.close()
-
-
 @pytest.fixture(scope="module")
 def known(browser: Browser, site: Site) -> Iterator[Here]:
     """A profile in which Ana is enrolled; tests leave it so."""

@@ -82,13 +82,6 @@ def site() -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture
-def here(browser: Browser, site: Site) -> Iterator[Here]:
-    opened = Here(browser, site)
-    yield opened
-    opened.context.close()
-
-
 def test_browser_keeps_templates_sealed(here: Here, site: Site) -> None:
     here.enrol("Ana", ANA)
     stored = here.page.evaluate(STORED)
